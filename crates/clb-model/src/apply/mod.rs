@@ -1,0 +1,215 @@
+//! `apply(state, command) -> changes`: pure, all or nothing.
+
+mod backends;
+mod listeners;
+mod load_balancers;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::command::Command;
+use crate::env::Env;
+use crate::error::ModelError;
+use crate::id::{LbId, TaskId};
+use crate::object::{Change, LoadBalancer, Object, Status, Task, TaskState};
+use crate::state::State;
+use crate::types::{Family, UnixMillis};
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// In the order in which they are made.
+    pub changes: Vec<Change>,
+    /// The instances concerned; their tasks run in order.
+    pub load_balancers: Vec<LbId>,
+}
+
+/// Executes a command against a state, which it leaves as it is.
+///
+/// # Errors
+/// [`ModelError`]: the command is refused, nothing is to be changed.
+pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, ModelError> {
+    match command {
+        Command::CreateLoadBalancers(create) => load_balancers::create(state, env, create),
+        Command::ModifyLoadBalancer {
+            load_balancer,
+            name,
+            domain_prefix,
+        } => load_balancers::modify(state, *load_balancer, name.as_ref(), domain_prefix.as_ref()),
+        Command::DeleteLoadBalancers { load_balancers } => {
+            load_balancers::delete(state, load_balancers)
+        }
+        Command::CreateListeners {
+            load_balancer,
+            listeners,
+        } => listeners::create(state, env, *load_balancer, listeners),
+        Command::ModifyListener {
+            load_balancer,
+            listener,
+            patch,
+        } => listeners::modify(state, *load_balancer, *listener, patch),
+        Command::DeleteListeners {
+            load_balancer,
+            listeners,
+        } => listeners::delete(state, *load_balancer, listeners),
+        Command::BindBackends {
+            load_balancer,
+            backends,
+        } => backends::bind(state, env, *load_balancer, backends),
+        Command::ModifyBackends {
+            load_balancer,
+            backends,
+        } => backends::modify(state, *load_balancer, backends),
+        Command::UnbindBackends {
+            load_balancer,
+            instances,
+        } => backends::unbind(state, *load_balancer, instances),
+        Command::FollowInstances => Ok(backends::follow_instances(state, env)),
+    }
+}
+
+/// The changes that end a task well: the task itself, and the objects that it made are running.
+#[must_use]
+pub fn succeed(state: &State, task: &Task, now: UnixMillis) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let TaskState::Pending { changes: made, .. } = &task.state {
+        for key in made
+            .iter()
+            .filter(|change| change.before.is_none())
+            .filter_map(Change::key)
+        {
+            match state.object(&key) {
+                Some(Object::LoadBalancer(lb)) if lb.status == Status::Creating => {
+                    let running = LoadBalancer {
+                        status: Status::Running,
+                        status_time: now,
+                        ..LoadBalancer::clone(&lb)
+                    };
+                    changes.push(Change::changed(
+                        Object::LoadBalancer(lb),
+                        Object::LoadBalancer(Arc::new(running)),
+                    ));
+                }
+                Some(Object::Listener(listener)) if listener.status == Status::Creating => {
+                    let mut running = (*listener).clone();
+                    running.status = Status::Running;
+                    changes.push(Change::changed(
+                        Object::Listener(listener),
+                        Object::Listener(Arc::new(running)),
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    changes.push(ended(task, now, TaskState::Succeeded));
+    changes
+}
+
+/// Takes a failed task back, and with it every later pending task of the same instances; those are
+/// executed anew on what is left, and end as failed where they no longer can be. The returned
+/// changes have been applied to `state`.
+pub fn fail(
+    state: &mut State,
+    env: &Env,
+    failed: TaskId,
+    reason: &str,
+    now: UnixMillis,
+) -> Vec<Change> {
+    let mut concerned: Vec<Arc<Task>> = Vec::new();
+    let mut load_balancers: Vec<LbId> = Vec::new();
+    for task in state.pending_tasks() {
+        let shares = task
+            .load_balancers
+            .iter()
+            .any(|lb| load_balancers.contains(lb));
+        if task.id == failed || (task.id > failed && shares) {
+            load_balancers.extend(&task.load_balancers);
+            concerned.push(Arc::clone(task));
+        }
+    }
+    let mut all = Vec::new();
+    let mut advance = |state: &mut State, changes: Vec<Change>| {
+        changes.iter().for_each(|change| state.apply(change));
+        all.extend(changes);
+    };
+    for task in concerned.iter().rev() {
+        if let TaskState::Pending { changes, .. } = &task.state {
+            let back = state.taken_back(changes);
+            advance(state, back);
+        }
+    }
+    for task in &concerned {
+        let TaskState::Pending { command, .. } = &task.state else {
+            continue;
+        };
+        if task.id == failed {
+            let message = reason.to_owned();
+            advance(state, vec![ended(task, now, TaskState::Failed { message })]);
+            continue;
+        }
+        match apply(state, env, command) {
+            Ok(applied) => {
+                let renewed = Task {
+                    state: TaskState::Pending {
+                        command: command.clone(),
+                        changes: applied.changes.iter().cloned().collect(),
+                    },
+                    ..Task::clone(task)
+                };
+                let mut changes = applied.changes;
+                changes.push(Change::changed(
+                    Object::Task(Arc::clone(task)),
+                    Object::Task(Arc::new(renewed)),
+                ));
+                advance(state, changes);
+            }
+            Err(error) => {
+                let message = format!(
+                    "task {failed}, on which this one was built, failed and was taken back: {error}"
+                );
+                advance(state, vec![ended(task, now, TaskState::Failed { message })]);
+            }
+        }
+    }
+    all
+}
+
+fn ended(task: &Task, now: UnixMillis, state: TaskState) -> Change {
+    let after = Task {
+        ended: Some(now),
+        state,
+        ..task.clone()
+    };
+    Change::changed(
+        Object::Task(Arc::new(task.clone())),
+        Object::Task(Arc::new(after)),
+    )
+}
+
+fn existing(state: &State, id: LbId) -> Result<&Arc<LoadBalancer>, ModelError> {
+    state
+        .load_balancer(id)
+        .ok_or_else(|| ModelError::LoadBalancerNotFound(id.to_string()))
+}
+
+fn classic(state: &State, id: LbId) -> Result<&Arc<LoadBalancer>, ModelError> {
+    let lb = existing(state, id)?;
+    match lb.family {
+        Family::Classic => Ok(lb),
+        family @ Family::Application => Err(ModelError::WrongFamily {
+            load_balancer: id,
+            family,
+        }),
+    }
+}
+
+fn check_limit(count: usize, max: usize, name: &'static str) -> Result<(), ModelError> {
+    if max != 0 && count > max {
+        Err(ModelError::Limit { name, max })
+    } else {
+        Ok(())
+    }
+}

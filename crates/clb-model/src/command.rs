@@ -1,0 +1,192 @@
+//! What can be asked for. A command says everything that its execution needs (ids and time
+//! included), so that executing it again gives the same objects.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{LbId, ListenerId, scramble};
+use crate::object::{Counters, HealthCheck};
+use crate::types::{
+    CheckCount, Family, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler, SessionExpire,
+    TimeOut, UnixMillis, Weight,
+};
+
+/// A network or subnet as given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkChoice {
+    /// A number; 0 is the default network.
+    Number(u64),
+    /// `vpc-…` or `subnet-…`.
+    Name(String),
+}
+
+/// CreateLoadBalancer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateLoadBalancers {
+    /// One id for each instance; see [`Command::assign_ids`].
+    pub ids: Vec<LbId>,
+    /// How many, 1 to 20.
+    pub number: usize,
+    /// When.
+    pub now: UnixMillis,
+    /// Random; names are generated from it.
+    pub order_number: u32,
+    /// Public or private.
+    pub network_type: LoadBalancerType,
+    /// Classic or application-based.
+    pub family: Family,
+    /// Wanted name.
+    pub name: Option<String>,
+    /// Wanted domain prefix.
+    pub domain_prefix: Option<String>,
+    /// Network.
+    pub vpc: NetworkChoice,
+    /// Subnet.
+    pub subnet: NetworkChoice,
+    /// Project.
+    pub project_id: i64,
+    /// Free text.
+    pub special: Option<String>,
+}
+
+/// One listener to create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewListener {
+    /// See [`Command::assign_ids`].
+    pub id: ListenerId,
+    /// Name.
+    pub name: String,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port of the VIP.
+    pub port: Port,
+    /// Port of the backends.
+    pub instance_port: Port,
+    /// `scheduler` or `httpHash`, when given.
+    pub scheduler: Option<Scheduler>,
+    /// Session persistence; none is off.
+    pub session_expire: Option<SessionExpire>,
+    /// Health check.
+    pub health: HealthCheck,
+}
+
+/// ModifyLoadBalancerListener: what is absent stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListenerPatch {
+    /// `listenerName`
+    pub name: Option<String>,
+    /// `sessionExpire`; the inner none is off.
+    pub session_expire: Option<Option<SessionExpire>>,
+    /// `healthSwitch`
+    pub health_enabled: Option<bool>,
+    /// `timeOut`
+    pub time_out: Option<TimeOut>,
+    /// `intervalTime`
+    pub interval_time: Option<IntervalTime>,
+    /// `healthNum`
+    pub health_num: Option<CheckCount>,
+    /// `unhealthNum`
+    pub unhealth_num: Option<CheckCount>,
+    /// `scheduler`
+    pub scheduler: Option<Scheduler>,
+    /// The first given parameter that only HTTP and HTTPS listeners have.
+    pub layer7_parameter: Option<String>,
+}
+
+/// A backend and, where the Action has one, its weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendWeight {
+    /// As the client named it.
+    pub instance: String,
+    /// Weight, when given.
+    pub weight: Option<Weight>,
+}
+
+/// A change that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// CreateLoadBalancer
+    CreateLoadBalancers(CreateLoadBalancers),
+    /// ModifyLoadBalancerAttributes
+    ModifyLoadBalancer {
+        /// Instance.
+        load_balancer: LbId,
+        /// New name.
+        name: Option<String>,
+        /// New domain prefix.
+        domain_prefix: Option<String>,
+    },
+    /// DeleteLoadBalancers
+    DeleteLoadBalancers {
+        /// Instances.
+        load_balancers: Vec<LbId>,
+    },
+    /// CreateLoadBalancerListeners
+    CreateListeners {
+        /// Instance.
+        load_balancer: LbId,
+        /// In the order of the request's indexes.
+        listeners: Vec<NewListener>,
+    },
+    /// ModifyLoadBalancerListener
+    ModifyListener {
+        /// Instance.
+        load_balancer: LbId,
+        /// Listener.
+        listener: ListenerId,
+        /// What changes.
+        patch: ListenerPatch,
+    },
+    /// DeleteLoadBalancerListeners
+    DeleteListeners {
+        /// Instance.
+        load_balancer: LbId,
+        /// Listeners.
+        listeners: Vec<ListenerId>,
+    },
+    /// RegisterInstancesWithLoadBalancer
+    BindBackends {
+        /// Instance.
+        load_balancer: LbId,
+        /// Backends; a missing weight is 10 for a new binding and keeps that of an old one.
+        backends: Vec<BackendWeight>,
+    },
+    /// ModifyLoadBalancerBackends
+    ModifyBackends {
+        /// Instance.
+        load_balancer: LbId,
+        /// Backends with their new weights.
+        backends: Vec<BackendWeight>,
+    },
+    /// DeregisterInstancesFromLoadBalancer
+    UnbindBackends {
+        /// Instance.
+        load_balancer: LbId,
+        /// As the client named them.
+        instances: Vec<String>,
+    },
+    /// `[[instances]]` of clb.toml may have other addresses than at binding; at start and SIGHUP.
+    FollowInstances,
+}
+
+impl Command {
+    /// Draws the ids of the objects that the command will make.
+    pub fn assign_ids(&mut self, counters: &mut Counters) {
+        let id_key = counters.id_key;
+        let mut draw = || scramble(counters.take(|counters| &mut counters.next_id), id_key);
+        match self {
+            Self::CreateLoadBalancers(create) => {
+                create.ids = (0..create.number)
+                    .map(|_| LbId::from_number(draw()))
+                    .collect();
+            }
+            Self::CreateListeners { listeners, .. } => {
+                for listener in listeners {
+                    listener.id = ListenerId::from_number(draw());
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What commands are checked against beside the state: the parts of clb.toml that matter to them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::error::ModelError;
+use crate::state::State;
+use crate::types::{LoadBalancerType, Port};
+
+/// An entry of `[[instances]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Answered as `instanceName`.
+    pub name: String,
+    /// Answered as `wanIpSet`.
+    pub wan_ips: Vec<IpAddr>,
+}
+
+/// The counts of `[limits]` that commands may not pass; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `load_balancers`
+    pub load_balancers: usize,
+    /// `listeners_per_load_balancer`
+    pub listeners_per_load_balancer: usize,
+    /// `backends_per_pool`
+    pub backends_per_pool: usize,
+}
+
+/// The environment of [`crate::apply`].
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// `[vips] public`
+    pub public_vips: Vec<IpNet>,
+    /// `[vips] private`
+    pub private_vips: Vec<IpNet>,
+    /// `[vips] domain_suffix`
+    pub domain_suffix: String,
+    /// `[[instances]]` by id.
+    pub instances: HashMap<String, Instance>,
+    /// `[backends] networks`
+    pub backend_networks: Vec<IpNet>,
+    /// The API's and the admin's sockets.
+    pub own_sockets: Vec<SocketAddr>,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+impl Env {
+    /// The VIP pool of a type of instance.
+    #[must_use]
+    pub fn vip_pool(&self, network_type: LoadBalancerType) -> &[IpNet] {
+        match network_type {
+            LoadBalancerType::Public => &self.public_vips,
+            LoadBalancerType::Private => &self.private_vips,
+        }
+    }
+
+    /// Resolves what a client named as a backend: an id of `[[instances]]`, else an address
+    /// literal (actions.md C.6).
+    ///
+    /// # Errors
+    /// [`ModelError::BackendRefused`] when it is neither, or the address may not be a backend.
+    pub fn resolve(&self, state: &State, instance: &str) -> Result<IpAddr, ModelError> {
+        let refused = |reason: String| ModelError::BackendRefused {
+            instance: instance.to_owned(),
+            reason,
+        };
+        let address = match self.instances.get(instance) {
+            Some(entry) => entry.ip,
+            None => instance.parse().map_err(|_| {
+                refused("neither configured under [[instances]] nor an IP address".to_owned())
+            })?,
+        };
+        self.check_address(state, address).map_err(refused)?;
+        Ok(address)
+    }
+
+    fn check_address(&self, state: &State, address: IpAddr) -> Result<(), String> {
+        let canonical = address.to_canonical();
+        if let Some(what) = forbidden_range(canonical) {
+            return Err(format!("{address} is {what}"));
+        }
+        if !self
+            .backend_networks
+            .iter()
+            .any(|network| network.contains(&canonical))
+        {
+            return Err(format!("{address} lies outside [backends] networks"));
+        }
+        if let Some(owner) = state.load_balancer_at(canonical) {
+            return Err(format!("{address} is the VIP of {owner}"));
+        }
+        Ok(())
+    }
+
+    /// Refuses a backend that is one of this gateway's own sockets.
+    ///
+    /// # Errors
+    /// [`ModelError::BackendRefused`] with the reason.
+    pub fn check_own_socket(
+        &self,
+        instance: &str,
+        address: IpAddr,
+        port: Port,
+    ) -> Result<(), ModelError> {
+        let address = address.to_canonical();
+        let hit = self.own_sockets.iter().find(|own| {
+            own.port() == port.get()
+                && (own.ip().to_canonical() == address
+                    || (own.ip().is_unspecified() && address.is_loopback()))
+        });
+        match hit {
+            None => Ok(()),
+            Some(own) => Err(ModelError::BackendRefused {
+                instance: instance.to_owned(),
+                reason: format!("{own} is this gateway's own socket"),
+            }),
+        }
+    }
+
+    /// The next VIP of the pool: one that was never in use, else the one that is free longest.
+    /// Addresses of machines behind the gateway and of its own sockets are passed over.
+    #[must_use]
+    pub fn next_vip(
+        &self,
+        state: &State,
+        network_type: LoadBalancerType,
+        taken: &[IpAddr],
+    ) -> Option<IpAddr> {
+        let pool = self.vip_pool(network_type);
+        let usable = |vip: &IpAddr| {
+            !taken.contains(vip)
+                && state.load_balancer_at(*vip).is_none()
+                && !state.is_backend_address(*vip)
+                && !self.instances.values().any(|instance| instance.ip == *vip)
+                && !self.own_sockets.iter().any(|own| own.ip() == *vip)
+        };
+        pool.iter()
+            .flat_map(IpNet::hosts)
+            .find(|vip| !state.is_freed(*vip) && usable(vip))
+            .or_else(|| {
+                state
+                    .freed_vips()
+                    .find(|vip| pool.iter().any(|network| network.contains(vip)) && usable(vip))
+            })
+    }
+}
+
+/// Why an address can never be a backend (semantics.md 1).
+fn forbidden_range(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("the unspecified address"),
+        _ if address.is_multicast() => Some("a multicast address"),
+        IpAddr::V4(v4) if v4 == Ipv4Addr::BROADCAST => Some("the broadcast address"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address (169.254.0.0/16)"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address (fe80::/10)"),
+        _ => None,
+    }
+}
