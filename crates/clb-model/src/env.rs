@@ -95,6 +95,9 @@ impl Env {
         if let Some(owner) = state.load_balancer_at(canonical) {
             return Err(format!("{address} is the VIP of {owner}"));
         }
+        if state.is_held(canonical) {
+            return Err(format!("{address} is the VIP of an instance that is being deleted"));
+        }
         Ok(())
     }
 
@@ -136,6 +139,7 @@ impl Env {
         let usable = |vip: &IpAddr| {
             !taken.contains(vip)
                 && state.load_balancer_at(*vip).is_none()
+                && !state.is_held(*vip)
                 && !state.is_backend_address(*vip)
                 && !self.instances.values().any(|instance| instance.ip == *vip)
                 && !self.own_sockets.iter().any(|own| own.ip() == *vip)

@@ -152,12 +152,12 @@ pub struct NetworkName {
 /// restart (actions.md A.7).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Nonce {
-    /// The key's id.
-    pub secret_id: String,
-    /// Unix seconds.
+    /// Unix seconds. First, so that sets of nonces begin with the ones that expire first.
     pub timestamp: u64,
     /// The request's random number.
     pub nonce: u64,
+    /// The key's id.
+    pub secret_id: String,
 }
 
 /// Numbers that only rise. They are never taken back, so that nothing is given out twice.

@@ -38,6 +38,9 @@ pub struct State {
     freed: BTreeMap<u64, IpAddr>,
     freed_orders: Map<IpAddr, u64>,
     networks: Map<String, u64>,
+    /// What pending tasks give up is not free before they have ended well: they may be taken back.
+    held_vips: Map<IpAddr, usize>,
+    held_domains: Map<String, (LbId, usize)>,
     pending: BTreeMap<TaskId, Arc<Task>>,
     ended: BTreeMap<TaskId, Arc<Task>>,
 }
@@ -62,6 +65,8 @@ impl State {
             freed: BTreeMap::new(),
             freed_orders: Map::default(),
             networks: Map::default(),
+            held_vips: Map::default(),
+            held_domains: Map::default(),
             pending: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
@@ -101,10 +106,17 @@ impl State {
         self.vips.get(&vip).copied()
     }
 
-    /// The instance that has this domain prefix.
+    /// The instance that has this domain prefix, or gives it up in a task that has not ended.
     #[must_use]
     pub fn domain_owner(&self, prefix: &str) -> Option<LbId> {
-        self.domains.get(prefix).copied()
+        let held = || self.held_domains.get(prefix).map(|(owner, _)| *owner);
+        self.domains.get(prefix).copied().or_else(held)
+    }
+
+    /// Whether a task that has not ended gives this VIP up.
+    #[must_use]
+    pub fn is_held(&self, vip: IpAddr) -> bool {
+        self.held_vips.contains_key(&vip)
     }
 
     /// Whether an instance has this name.
@@ -270,6 +282,7 @@ impl State {
             }
             Object::Task(task) => {
                 if matches!(task.state, TaskState::Pending { .. }) {
+                    self.hold(task);
                     self.pending.insert(task.id, Arc::clone(task));
                 } else {
                     self.ended.insert(task.id, Arc::clone(task));
@@ -318,10 +331,43 @@ impl State {
                 self.networks.remove(name);
             }
             Key::Task(id) => {
-                self.pending.remove(id);
+                if let Some(task) = self.pending.remove(id) {
+                    self.release(&task);
+                }
                 self.ended.remove(id);
             }
             Key::Nonce(_) | Key::Counters => {}
+        }
+    }
+
+    fn hold(&mut self, task: &Task) {
+        for given_up in given_up(task) {
+            if let Some(vip) = given_up.vip {
+                *self.held_vips.entry(vip).or_default() += 1;
+            }
+            if let Some(prefix) = given_up.domain_prefix {
+                let held = self
+                    .held_domains
+                    .entry(prefix)
+                    .or_insert((given_up.owner, 0));
+                held.1 += 1;
+            }
+        }
+    }
+
+    fn release(&mut self, task: &Task) {
+        for given_up in given_up(task) {
+            if let Some(vip) = given_up.vip {
+                decrement(&mut self.held_vips, &vip);
+            }
+            if let Some(prefix) = given_up.domain_prefix
+                && let Some(held) = self.held_domains.get_mut(&prefix)
+            {
+                held.1 -= 1;
+                if held.1 == 0 {
+                    self.held_domains.remove(&prefix);
+                }
+            }
         }
     }
 
@@ -361,6 +407,35 @@ impl State {
             })
             .collect()
     }
+}
+
+struct GivenUp {
+    owner: LbId,
+    vip: Option<IpAddr>,
+    domain_prefix: Option<String>,
+}
+
+/// What a pending task takes from an instance and would have to give back.
+fn given_up(task: &Task) -> Vec<GivenUp> {
+    let TaskState::Pending { changes, .. } = &task.state else {
+        return Vec::new();
+    };
+    let of_change = |change: &Change| {
+        let Some(Object::LoadBalancer(before)) = &change.before else {
+            return None;
+        };
+        let after = match &change.after {
+            Some(Object::LoadBalancer(after)) => Some(after),
+            _ => None,
+        };
+        let keeps_prefix = after.is_some_and(|after| after.domain_prefix == before.domain_prefix);
+        Some(GivenUp {
+            owner: before.id,
+            vip: after.is_none().then_some(before.vip),
+            domain_prefix: before.domain_prefix.clone().filter(|_| !keeps_prefix),
+        })
+    };
+    changes.iter().filter_map(of_change).collect()
 }
 
 fn decrement<K: std::hash::Hash + Eq>(counts: &mut Map<K, usize>, key: &K)
