@@ -1,0 +1,288 @@
+//! Serves the Action API: transport and dispatch. The language itself is `clb-actions`.
+
+mod answers;
+mod classic;
+mod common;
+mod errors;
+mod handlers;
+mod listeners;
+mod server;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State as Extract};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use clb_actions::request::{Admitted, Gatekeeper, Received};
+use clb_actions::table::Kind;
+use clb_actions::{ApiError, envelope};
+use clb_model::{Nonce, UnixMillis};
+use clb_snapshot::Board;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use jiff::tz::TimeZone;
+
+use crate::clock::Clock;
+use crate::engine::EngineHandle;
+use errors::from_execute;
+use handlers::Handler;
+use view::View;
+
+pub use server::{ApiServer, ServeError};
+pub use view::Prices;
+
+/// Path of the API, and the path that is signed.
+const PATH: &str = "/v2/index.php";
+
+/// Limits of the transport that may change while it serves.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiLimits {
+    /// `limits.api_url_bytes`; 0 is no limit of ours (hyper's is 65,534).
+    pub url_bytes: u64,
+    /// `limits.api_body_bytes`; 0 is no limit.
+    pub body_bytes: u64,
+}
+
+/// What the API needs to answer.
+#[derive(Debug)]
+pub struct Api {
+    /// Admits requests.
+    pub gatekeeper: Gatekeeper,
+    /// Executes commands.
+    pub engine: EngineHandle,
+    /// Live health.
+    pub board: Arc<Board>,
+    /// Time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Limits of the transport.
+    pub limits: ArcSwap<ApiLimits>,
+    /// `[prices]`
+    pub prices: ArcSwap<Prices>,
+    /// Time zone of answers.
+    pub zone: TimeZone,
+    /// Set when the gateway stops: nothing more is changed.
+    pub stopping: AtomicBool,
+    /// Requests answered, by outcome.
+    pub answered: Answered,
+}
+
+/// Counts of API answers for the metrics.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// Code 0.
+    pub succeeded: AtomicU64,
+    /// Any other code.
+    pub failed: AtomicU64,
+}
+
+impl Api {
+    async fn act(&self, received: &Received<'_>) -> Result<String, ApiError> {
+        let now = self.clock.unix();
+        let admitted = self
+            .gatekeeper
+            .admit(received, u64::try_from(now.0).unwrap_or(0))?;
+        let row = handlers::find(admitted.action.name).ok_or_else(|| {
+            ApiError::not_supported(format!("{}: not available yet", admitted.action.name))
+        })?;
+        match &row.handler {
+            Handler::Read(handler) => {
+                self.view(now, row.instead, |view| handler(view, &admitted.params))
+            }
+            Handler::TaskResult => common::task_result(&self.engine, &admitted.params).await,
+            Handler::Change { command, answer } => {
+                if self.stopping.load(Ordering::Relaxed) {
+                    return Err(ApiError::unavailable("the gateway is stopping".to_owned()));
+                }
+                let command =
+                    self.view(now, row.instead, |view| command(view, &admitted.params))?;
+                let executed = self
+                    .engine
+                    .execute(command, Some(nonce(&admitted)))
+                    .await
+                    .map_err(|error| from_execute(error, row.instead))?;
+                tracing::info!(
+                    action = admitted.action.name,
+                    key = %admitted.key_id,
+                    client = %admitted.request_client,
+                    task = %executed.task,
+                    "change accepted"
+                );
+                Ok(answer(&executed))
+            }
+        }
+    }
+
+    fn view<R>(
+        &self,
+        now: UnixMillis,
+        instead: &'static str,
+        look: impl FnOnce(&View<'_>) -> R,
+    ) -> R {
+        let shared = &self.engine.shared;
+        let env = shared.env.load();
+        let prices = **self.prices.load();
+        shared.read(|state| {
+            let board = &*self.board;
+            look(&View {
+                state,
+                env: &env,
+                board,
+                zone: &self.zone,
+                prices,
+                now,
+                instead,
+            })
+        })
+    }
+}
+
+/// What is stored with a change, so that the request can not come again after a restart.
+fn nonce(admitted: &Admitted) -> Nonce {
+    debug_assert!(!matches!(admitted.action.kind, Kind::Read));
+    let triple = &admitted.triple;
+    Nonce {
+        timestamp: triple.timestamp,
+        nonce: triple.nonce,
+        secret_id: triple.secret_id.clone(),
+    }
+}
+
+/// The routes of the API.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route(PATH, any(index))
+        .fallback(not_found)
+        .with_state(api)
+}
+
+async fn not_found() -> Response {
+    refuse(
+        StatusCode::NOT_FOUND,
+        &ApiError::invalid(format!("only {PATH} is served")),
+    )
+}
+
+fn json(status: StatusCode, text: String) -> Response {
+    let content_type = HeaderValue::from_static("application/json; charset=utf-8");
+    (status, [(header::CONTENT_TYPE, content_type)], text).into_response()
+}
+
+/// A refusal of the transport, which uses an HTTP status (actions.md A.1).
+fn refuse(status: StatusCode, error: &ApiError) -> Response {
+    json(status, envelope::failure(error))
+}
+
+async fn index(Extract(api): Extract<Arc<Api>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let limits = **api.limits.load();
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if exceeds(target, limits.url_bytes) {
+        let message = format!("the target has more than {} bytes", limits.url_bytes);
+        return refuse(StatusCode::URI_TOO_LONG, &ApiError::invalid(message));
+    }
+    let method = match parts.method {
+        Method::GET => clb_actions::request::Method::Get,
+        Method::POST => clb_actions::request::Method::Post,
+        _ => {
+            let error = ApiError::invalid("only GET and POST are served".to_owned());
+            let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, &error);
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+            return response;
+        }
+    };
+    let body = match collect(body, limits.body_bytes).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    if parts.method == Method::GET && !body.is_empty() {
+        let error = ApiError::invalid("a GET request has no body".to_owned());
+        return refuse(StatusCode::BAD_REQUEST, &error);
+    }
+    let host = match host(
+        &parts.headers,
+        parts.uri.authority().map(|authority| authority.as_str()),
+    ) {
+        Ok(host) => host,
+        Err(response) => return response,
+    };
+    let received = Received {
+        method,
+        host: &host,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default().as_bytes(),
+        content_type: parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map(|value| value.to_str().unwrap_or("(not ASCII)")),
+        body,
+    };
+    match api.act(&received).await {
+        Ok(text) => {
+            api.answered.succeeded.fetch_add(1, Ordering::Relaxed);
+            json(StatusCode::OK, text)
+        }
+        Err(error) => {
+            api.answered.failed.fetch_add(1, Ordering::Relaxed);
+            json(StatusCode::OK, envelope::failure(&error))
+        }
+    }
+}
+
+fn exceeds(bytes: usize, limit: u64) -> bool {
+    limit != 0 && u64::try_from(bytes).unwrap_or(u64::MAX) > limit
+}
+
+async fn collect(body: Body, limit: u64) -> Result<Bytes, Response> {
+    let limit = match limit {
+        0 => usize::MAX,
+        limit => usize::try_from(limit).unwrap_or(usize::MAX),
+    };
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("the body has more than {limit} bytes");
+            Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &ApiError::invalid(message),
+            ))
+        }
+        Err(_) => {
+            let error = ApiError::invalid("the body can not be read".to_owned());
+            Err(refuse(StatusCode::BAD_REQUEST, &error))
+        }
+    }
+}
+
+/// The host that the client signed: the Host field as received, with its port (actions.md A.6).
+fn host(headers: &HeaderMap, authority: Option<&str>) -> Result<String, Response> {
+    let mut fields = headers.get_all(header::HOST).iter();
+    let bad = |message: &str| {
+        refuse(
+            StatusCode::BAD_REQUEST,
+            &ApiError::invalid(message.to_owned()),
+        )
+    };
+    let host = match (fields.next(), fields.next()) {
+        (Some(host), None) => host
+            .to_str()
+            .map_err(|_| bad("the Host field is not ASCII"))?
+            .to_owned(),
+        (None, _) => {
+            return authority
+                .map(ToOwned::to_owned)
+                .ok_or_else(|| bad("Host is missing"));
+        }
+        (Some(_), Some(_)) => return Err(bad("more than one Host field")),
+    };
+    Ok(host)
+}

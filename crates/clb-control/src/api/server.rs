@@ -1,0 +1,197 @@
+//! The API's sockets: TLS or plain, HTTP/1.1, bounded.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use clb_actions::ApiError;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Api, ApiLimits, refuse, router};
+
+/// Connections that are served at once; more wait in the listening socket's queue.
+const CONNECTIONS: usize = 1024;
+/// A TLS handshake takes no longer.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A request's head is complete after this time; also the longest pause between two requests.
+const HEAD: Duration = Duration::from_secs(60);
+/// What a head may take beside its request line.
+const HEADERS: usize = 64 * 1024;
+/// First byte of every TLS connection: a handshake record (RFC 8446 5.1).
+const TLS_HANDSHAKE_RECORD: u8 = 0x16;
+
+/// The API's addresses can not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("api.listen {address}: {source}")]
+pub struct ServeError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// The API, bound and ready to serve.
+#[derive(Debug)]
+pub struct ApiServer {
+    sockets: Vec<TcpListener>,
+}
+
+impl ApiServer {
+    /// Binds all addresses.
+    ///
+    /// # Errors
+    /// [`ServeError`] names the first address that can not be bound.
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, ServeError> {
+        let mut sockets = Vec::new();
+        for address in addresses {
+            let socket = TcpListener::bind(address)
+                .await
+                .map_err(|source| ServeError {
+                    address: *address,
+                    source,
+                })?;
+            sockets.push(socket);
+        }
+        Ok(Self { sockets })
+    }
+
+    /// The addresses that were bound, with the ports that the system chose for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect()
+    }
+
+    /// Serves until `stop` turns true. Requests that are being answered then are finished.
+    pub async fn serve(self, api: Arc<Api>, tls: Option<TlsAcceptor>, stop: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let app = router(Arc::clone(&api));
+        let serving: Vec<_> = self
+            .sockets
+            .into_iter()
+            .map(|socket| {
+                tokio::spawn(accept(
+                    socket,
+                    app.clone(),
+                    Arc::clone(&api),
+                    tls.clone(),
+                    Arc::clone(&places),
+                    stop.clone(),
+                ))
+            })
+            .collect();
+        for one in serving {
+            let _ = one.await;
+        }
+        // Every connection gives its place back when it ends.
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        let _ = places.acquire_many(all).await;
+    }
+}
+
+async fn accept(
+    socket: TcpListener,
+    app: Router,
+    api: Arc<Api>,
+    tls: Option<TlsAcceptor>,
+    places: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = stopped(&mut stop) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = serve_one(
+                    stream,
+                    app.clone(),
+                    Arc::clone(&api),
+                    tls.clone(),
+                    stop.clone(),
+                );
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the API can not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(
+    stream: TcpStream,
+    app: Router,
+    api: Arc<Api>,
+    tls: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let limits = **api.limits.load();
+    let Some(tls) = tls else {
+        return http(stream, app, limits, stop).await;
+    };
+    let mut first = [0u8; 1];
+    match tokio::time::timeout(HANDSHAKE, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first == [TLS_HANDSHAKE_RECORD] => {
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                http(stream, app, limits, stop).await;
+            }
+        }
+        Ok(Ok(1)) => http(stream, plain_http(), limits, stop).await,
+        _ => {}
+    }
+}
+
+/// What is answered to plain HTTP on the TLS port.
+fn plain_http() -> Router {
+    Router::new().fallback(|| async {
+        let error = ApiError::unsupported_protocol("this port speaks HTTPS".to_owned());
+        refuse(StatusCode::BAD_REQUEST, &error)
+    })
+}
+
+async fn http<S>(stream: S, app: Router, limits: ApiLimits, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let url = usize::try_from(limits.url_bytes).unwrap_or(HEADERS);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(url.saturating_add(HEADERS))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an API connection ended early");
+    }
+}
+
+/// Waits until it is time to stop; also when nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,230 @@
+//! Drives the health checker: which members are checked, what became of it, what is kept over a
+//! restart.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use clb_health::{
+    Check, Checker, Counters, MemberId, ProbeKind, ProbeRun, State, Thresholds, Ticket, Transition,
+};
+use clb_model::{BindingId, Listener, ListenerId};
+use clb_snapshot::MemberHealth;
+use clb_store::{LiveStore, SavedHealth};
+
+use super::plane::CheckedMember;
+
+/// A probe's ticket and what came of it.
+pub(super) type ProbeResult = (Ticket, Result<(), clb_health::ProbeError>);
+
+type Key = (ListenerId, BindingId);
+
+/// The members under check.
+pub(super) struct Health {
+    checker: Checker<ListenerId>,
+    started: Instant,
+    store: LiveStore,
+    /// Members whose saved state is no longer true.
+    unsaved: HashSet<Key>,
+    store_failed: bool,
+}
+
+impl Health {
+    pub(super) fn new(store: LiveStore) -> Self {
+        Self {
+            checker: Checker::new(),
+            started: Instant::now(),
+            store,
+            unsaved: HashSet::new(),
+            store_failed: false,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes up the states that were saved before a restart and are young enough.
+    pub(super) fn restore(&mut self, members: Vec<CheckedMember>, wall_ms: i64) {
+        let (saved_at, rows) = match self.store.load() {
+            Ok(saved) => saved,
+            Err(error) => {
+                tracing::warn!(%error, "saved health can not be read, it is detected anew");
+                return;
+            }
+        };
+        let age = u64::try_from(wall_ms.saturating_sub(saved_at)).unwrap_or(u64::MAX);
+        let age = Duration::from_millis(age);
+        let mut saved: BTreeMap<(String, u64), String> = rows
+            .into_iter()
+            .map(|(pool, binding, state)| ((pool, binding), state))
+            .collect();
+        let now = self.now();
+        for member in members {
+            let row = saved.remove(&(member.listener.to_string(), member.binding.0));
+            let check = check(&member);
+            if let Some(state) = row.as_deref().and_then(state_of)
+                && check.keeps_saved_state(age)
+            {
+                self.checker
+                    .restore(now, id((member.listener, member.binding)), check, state);
+            } else {
+                self.unsaved.insert((member.listener, member.binding));
+            }
+        }
+        // What is left belongs to members that are gone.
+        for (pool, binding) in saved.into_keys() {
+            if let Ok(listener) = ListenerId::parse(&pool) {
+                self.unsaved.insert((listener, BindingId(binding)));
+            }
+        }
+    }
+
+    /// Checks exactly these members of a listener's pool.
+    pub(super) fn set(&mut self, members: Vec<CheckedMember>, listener: &Listener) {
+        let now = self.now();
+        if members.is_empty() {
+            let checked: Vec<Key> = self
+                .checker
+                .pool(listener.id)
+                .map(|(member, _)| (member.pool, BindingId(member.binding)))
+                .collect();
+            checked.into_iter().for_each(|key| self.remove(key));
+        }
+        for member in members {
+            let key = (member.listener, member.binding);
+            if self.checker.status(&id(key)).is_none() {
+                self.unsaved.insert(key);
+            }
+            self.checker.set(now, id(key), check(&member));
+        }
+    }
+
+    /// Checks a member no longer.
+    pub(super) fn remove(&mut self, key: Key) {
+        self.checker.remove(&id(key));
+        self.unsaved.insert(key);
+    }
+
+    /// A member's health as far as choosing is concerned.
+    pub(super) fn of(&self, listener: &Listener, binding: BindingId) -> MemberHealth {
+        match self.checker.status(&id((listener.id, binding))) {
+            _ if !listener.health.enabled => MemberHealth::Off,
+            None => MemberHealth::Detecting { founding: false },
+            Some(status) => match status.state {
+                State::Detecting { founding } => MemberHealth::Detecting { founding },
+                State::Healthy => MemberHealth::Healthy,
+                State::Unhealthy => MemberHealth::Unhealthy,
+            },
+        }
+    }
+
+    /// When the next probe is to be started.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.checker
+            .next_due()
+            .map(|due| self.started + Duration::from_millis(due))
+    }
+
+    /// The probes to start now.
+    pub(super) fn due(&mut self) -> Vec<ProbeRun> {
+        let now = self.now();
+        self.checker.due(now)
+    }
+
+    /// Takes a probe's result; the states that it changed.
+    pub(super) fn complete(
+        &mut self,
+        (ticket, result): ProbeResult,
+    ) -> Vec<Transition<ListenerId>> {
+        let now = self.now();
+        let transitions = self.checker.complete(now, ticket, result);
+        for transition in &transitions {
+            let member = transition.member;
+            self.unsaved
+                .insert((member.pool, BindingId(member.binding)));
+        }
+        transitions
+    }
+
+    /// Probes and members, and what was counted.
+    pub(super) fn figures(&self) -> (usize, usize, Counters) {
+        (
+            self.checker.probes(),
+            self.checker.members(),
+            self.checker.counters().clone(),
+        )
+    }
+
+    /// Saves what changed, and that the rest is still true.
+    pub(super) fn save(&mut self, wall_ms: i64) {
+        if self.unsaved.is_empty() && self.checker.members() == 0 {
+            return;
+        }
+        let rows: Vec<SavedHealth> = self
+            .unsaved
+            .iter()
+            .map(|key| SavedHealth {
+                pool: key.0.to_string(),
+                binding: key.1.0,
+                state: self
+                    .checker
+                    .status(&id(*key))
+                    .map(|status| word(status.state)),
+            })
+            .collect();
+        match self.store.save(&rows, wall_ms) {
+            Ok(()) => {
+                self.unsaved.clear();
+                self.store_failed = false;
+            }
+            Err(error) => {
+                // Told once; it is tried again with the next save.
+                if !std::mem::replace(&mut self.store_failed, true) {
+                    tracing::warn!(%error, "health can not be saved");
+                }
+            }
+        }
+    }
+}
+
+fn id((listener, binding): Key) -> MemberId<ListenerId> {
+    MemberId {
+        pool: listener,
+        binding: binding.0,
+    }
+}
+
+fn check(member: &CheckedMember) -> Check {
+    let settings = member.check;
+    Check {
+        target: member.target,
+        kind: ProbeKind::Tcp,
+        interval: Duration::from_secs(settings.interval_time.get().into()),
+        timeout: Duration::from_secs(settings.time_out.get().into()),
+        thresholds: Thresholds {
+            healthy: settings.health_num.get(),
+            unhealthy: settings.unhealth_num.get(),
+        },
+    }
+}
+
+const WORDS: [(&str, State); 4] = [
+    ("detecting", State::Detecting { founding: false }),
+    ("founding", State::Detecting { founding: true }),
+    ("healthy", State::Healthy),
+    ("unhealthy", State::Unhealthy),
+];
+
+fn word(state: State) -> &'static str {
+    WORDS
+        .iter()
+        .find(|(_, known)| *known == state)
+        .map_or("detecting", |(word, _)| word)
+}
+
+fn state_of(word: &str) -> Option<State> {
+    WORDS
+        .iter()
+        .find(|(known, _)| *known == word)
+        .map(|(_, state)| *state)
+}

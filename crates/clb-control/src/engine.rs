@@ -1,0 +1,461 @@
+//! The one writer: executes commands against the state, makes them durable in groups, answers.
+//!
+//! It is a thread of its own, because the store blocks. What waits in its queue when it comes back
+//! from the disk becomes one transaction group with one flush.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use clb_model::{
+    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, State, Task,
+    TaskId, TaskState, UnixMillis, apply, fail, succeed,
+};
+use clb_store::{Store, StoreError, Transaction};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+
+/// Requests that one group commit takes at most.
+const GROUP: usize = 256;
+/// Expired nonces that one transaction removes at most, so that no request pays for many.
+const NONCES_REMOVED: usize = 64;
+/// A stored nonce is of no use once its timestamp has left the window of A.7.
+const NONCE_LIFE_SECONDS: u64 = 7200;
+/// Ended tasks are kept this long at least (actions.md C.8).
+const TASK_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How often old tasks are looked for, and how many go at once.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const TASKS_PRUNED: usize = 2_000;
+
+/// What readers see: all that was answered.
+#[derive(Debug)]
+pub struct Shared {
+    state: RwLock<State>,
+    /// The parts of clb.toml that commands are checked against.
+    pub env: ArcSwap<Env>,
+}
+
+impl Shared {
+    /// Reads the state; the writer waits meanwhile, so be brief.
+    pub fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        // A reader that panicked has changed nothing: the state is as good as before.
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn advance<'a>(&self, changes: impl Iterator<Item = &'a Change>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        changes.for_each(|change| state.apply(change));
+    }
+}
+
+/// A command that is durable.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its task.
+    pub task: TaskId,
+    /// The command with the ids that it was given.
+    pub command: Command,
+}
+
+/// Why a command was not executed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// It is not allowed in this state.
+    #[error(transparent)]
+    Refused(#[from] ModelError),
+    /// The store could not be written, or the gateway stops. Nothing has changed.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+type Reply = oneshot::Sender<Result<Executed, ExecuteError>>;
+
+enum Request {
+    Execute {
+        command: Box<Command>,
+        nonce: Option<Nonce>,
+        reply: Reply,
+    },
+    Ended {
+        task: TaskId,
+        result: Result<(), String>,
+    },
+    Task {
+        id: TaskId,
+        reply: oneshot::Sender<Result<Option<Arc<Task>>, StoreError>>,
+    },
+    Stop,
+}
+
+/// The way to the engine.
+#[derive(Clone)]
+pub struct EngineHandle {
+    requests: mpsc::Sender<Request>,
+    /// What readers see.
+    pub shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineHandle").finish_non_exhaustive()
+    }
+}
+
+impl EngineHandle {
+    /// Executes a command and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`ExecuteError`]; nothing has changed then.
+    pub async fn execute(
+        &self,
+        command: Command,
+        nonce: Option<Nonce>,
+    ) -> Result<Executed, ExecuteError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Execute {
+            command: Box::new(command),
+            nonce,
+            reply,
+        };
+        let gone = || ExecuteError::Unavailable("the gateway is stopping".to_owned());
+        self.requests.send(request).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// A task that is no longer in memory.
+    ///
+    /// # Errors
+    /// A sentence when the store can not be read.
+    pub async fn stored_task(&self, id: TaskId) -> Result<Option<Arc<Task>>, String> {
+        let (reply, answer) = oneshot::channel();
+        let gone = "the gateway is stopping";
+        self.requests
+            .send(Request::Task { id, reply })
+            .map_err(|_| gone)?;
+        answer
+            .await
+            .map_err(|_| gone)?
+            .map_err(|error| error.to_string())
+    }
+
+    /// Tells how a task ended: in force, or not and why. It becomes durable, then visible.
+    pub fn ended(&self, task: TaskId, result: Result<(), String>) {
+        // An engine that has stopped takes the task up again at the next start.
+        let _ = self.requests.send(Request::Ended { task, result });
+    }
+
+    /// Stops the engine after what is in its queue.
+    pub fn stop(&self) {
+        let _ = self.requests.send(Request::Stop);
+    }
+}
+
+/// What a start found in the store.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Everything but nonces, pending tasks' changes included.
+    pub state: State,
+    /// Requests that must not come again.
+    pub nonces: Vec<Nonce>,
+}
+
+/// Reads the whole state; a new store gets its counters.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
+    let counters = match store.get(&Key::Counters)? {
+        Some(Object::Counters(counters)) => counters,
+        _ => {
+            let counters = Counters::new(rand::random());
+            let changes = vec![Change::made(Object::Counters(counters))];
+            store.commit(vec![Transaction { changes }])?;
+            counters
+        }
+    };
+    let mut state = State::new(counters);
+    let mut nonces = Vec::new();
+    for kind in Kind::ALL {
+        for object in store.load(kind)? {
+            match object {
+                Object::Nonce(nonce) => nonces.push(nonce),
+                other => state.insert(&other),
+            }
+        }
+    }
+    Ok(Loaded { state, nonces })
+}
+
+/// The engine's own side.
+pub struct Engine {
+    requests: mpsc::Receiver<Request>,
+    shared: Arc<Shared>,
+    /// Ahead of what readers see by the group that is being executed.
+    state: State,
+    store: Box<dyn Store>,
+    clock: Arc<dyn Clock>,
+    nonces: BTreeSet<Nonce>,
+    /// Ends that the store did not take yet.
+    ends: VecDeque<(TaskId, Result<(), String>)>,
+    next_prune: UnixMillis,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// The changes of a group, and what to answer when they are durable.
+#[derive(Default)]
+struct Group {
+    transactions: Vec<Transaction>,
+    replies: Vec<(Reply, Executed)>,
+    ends: Vec<(TaskId, Result<(), String>)>,
+}
+
+impl Engine {
+    /// An engine over a loaded store, and the way to it.
+    #[must_use]
+    pub fn new(
+        loaded: Loaded,
+        env: Env,
+        store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, EngineHandle) {
+        let (sender, requests) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            state: RwLock::new(loaded.state.clone()),
+            env: ArcSwap::from_pointee(env),
+        });
+        let engine = Self {
+            requests,
+            shared: Arc::clone(&shared),
+            state: loaded.state,
+            store,
+            next_prune: UnixMillis(0),
+            clock,
+            nonces: loaded.nonces.into_iter().collect(),
+            ends: VecDeque::new(),
+        };
+        (
+            engine,
+            EngineHandle {
+                requests: sender,
+                shared,
+            },
+        )
+    }
+
+    /// Serves until it is stopped or every handle is gone.
+    pub fn run(mut self) {
+        loop {
+            let first = if self.ends.is_empty() {
+                match self.requests.recv_timeout(PRUNE_EVERY) {
+                    Ok(request) => Some(request),
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+            } else {
+                // The store refused the last group: try the ends of tasks again after a while.
+                self.requests.recv_timeout(Duration::from_secs(1)).ok()
+            };
+            let mut group = Group::default();
+            let mut stop = false;
+            while let Some((task, result)) = self.ends.pop_front() {
+                self.end(&mut group, task, result);
+            }
+            let mut next = first;
+            while let Some(request) = next {
+                stop |= self.take(&mut group, request);
+                next = if stop || group.transactions.len() >= GROUP {
+                    None
+                } else {
+                    self.requests.try_recv().ok()
+                };
+            }
+            self.commit(group);
+            self.prune();
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Takes one request; true when it is the last.
+    fn take(&mut self, group: &mut Group, request: Request) -> bool {
+        match request {
+            Request::Execute {
+                command,
+                nonce,
+                reply,
+            } => match self.execute(*command, nonce, &mut group.transactions) {
+                Ok(executed) => group.replies.push((reply, executed)),
+                Err(error) => drop(reply.send(Err(error.into()))),
+            },
+            Request::Ended { task, result } => self.end(group, task, result),
+            Request::Task { id, reply } => {
+                let found = self.store.get(&Key::Task(id)).map(|object| match object {
+                    Some(Object::Task(task)) => Some(task),
+                    _ => None,
+                });
+                drop(reply.send(found));
+            }
+            Request::Stop => return true,
+        }
+        false
+    }
+
+    fn execute(
+        &mut self,
+        mut command: Command,
+        nonce: Option<Nonce>,
+        transactions: &mut Vec<Transaction>,
+    ) -> Result<Executed, ModelError> {
+        command.assign_ids(self.state.counters_mut());
+        let applied = apply(&self.state, &self.shared.env.load(), &command)?;
+        let now = self.clock.unix();
+        for change in &applied.changes {
+            self.state.apply(change);
+        }
+        let task = TaskId(
+            self.state
+                .counters_mut()
+                .take(|counters| &mut counters.next_task),
+        );
+        let mut changes = applied.changes.clone();
+        changes.push(Change::made(Object::Task(Arc::new(Task {
+            id: task,
+            load_balancers: deduplicated(applied.load_balancers),
+            created: now,
+            ended: None,
+            state: TaskState::Pending {
+                command: Box::new(command.clone()),
+                changes: applied.changes.into(),
+            },
+        }))));
+        changes.push(Change::made(Object::Counters(*self.state.counters())));
+        if let Some(nonce) = nonce {
+            self.nonces.insert(nonce.clone());
+            changes.push(Change::made(Object::Nonce(nonce)));
+        }
+        self.expire_nonces(now, &mut changes);
+        // The instance's own changes are applied already; the rest is the task and the counters.
+        let own = changes
+            .iter()
+            .filter(|change| matches!(change.key(), Some(Key::Task(_) | Key::Counters)));
+        own.for_each(|change| self.state.apply(change));
+        transactions.push(Transaction { changes });
+        Ok(Executed { task, command })
+    }
+
+    fn expire_nonces(&mut self, now: UnixMillis, changes: &mut Vec<Change>) {
+        let seconds = u64::try_from(now.0 / 1000).unwrap_or(0);
+        for _ in 0..NONCES_REMOVED {
+            let expired =
+                |nonce: &Nonce| nonce.timestamp.saturating_add(NONCE_LIFE_SECONDS) < seconds;
+            if !self.nonces.first().is_some_and(expired) {
+                return;
+            }
+            let oldest = self.nonces.pop_first();
+            changes.extend(oldest.map(|nonce| Change::removed(Object::Nonce(nonce))));
+        }
+    }
+
+    fn end(&mut self, group: &mut Group, id: TaskId, result: Result<(), String>) {
+        let now = self.clock.unix();
+        let Some(task) = self.state.task(id).cloned() else {
+            return;
+        };
+        if !matches!(task.state, TaskState::Pending { .. }) {
+            return;
+        }
+        let changes = match &result {
+            Ok(()) => {
+                let changes = succeed(&self.state, &task, now);
+                changes.iter().for_each(|change| self.state.apply(change));
+                changes
+            }
+            Err(reason) => fail(&mut self.state, &self.shared.env.load(), id, reason, now),
+        };
+        group.transactions.push(Transaction { changes });
+        group.ends.push((id, result));
+    }
+
+    fn commit(&mut self, group: Group) {
+        if group.transactions.is_empty() {
+            return;
+        }
+        let durable = self.store.commit(group.transactions.clone());
+        match durable {
+            Ok(_) => {
+                self.shared.advance(
+                    group
+                        .transactions
+                        .iter()
+                        .flat_map(|transaction| &transaction.changes),
+                );
+                for (reply, executed) in group.replies {
+                    // A client that has gone away asks again with DescribeLoadBalancers.
+                    drop(reply.send(Ok(executed)));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store could not be written");
+                let taken = *self.state.counters();
+                self.state = self.shared.read(State::clone);
+                // Numbers that were drawn stay drawn: they may be in a log or in an answer.
+                *self.state.counters_mut() = taken;
+                self.ends.extend(group.ends);
+                for (reply, _) in group.replies {
+                    let message = format!("the store could not be written: {error}");
+                    drop(reply.send(Err(ExecuteError::Unavailable(message))));
+                }
+            }
+        }
+    }
+
+    /// Removes the results of old tasks from the store, a few at a time.
+    fn prune(&mut self) {
+        let now = self.clock.unix();
+        if now < self.next_prune {
+            return;
+        }
+        self.next_prune = UnixMillis(now.0 + i64::try_from(PRUNE_EVERY.as_millis()).unwrap_or(0));
+        let newest = self.state.counters().next_task;
+        let kept = u64::try_from(clb_model::ENDED_TASKS_IN_MEMORY).unwrap_or(u64::MAX);
+        let life = i64::try_from(TASK_LIFE.as_millis()).unwrap_or(i64::MAX);
+        let Ok(oldest) = self.store.first(Kind::Task, TASKS_PRUNED) else {
+            return;
+        };
+        let changes: Vec<Change> = oldest
+            .into_iter()
+            .filter(|object| match object {
+                Object::Task(task) => {
+                    task.id.0.saturating_add(kept) < newest
+                        && task
+                            .ended
+                            .is_some_and(|ended| ended.0.saturating_add(life) < now.0)
+                }
+                _ => false,
+            })
+            .map(Change::removed)
+            .collect();
+        if changes.is_empty() {
+            return;
+        }
+        changes.iter().for_each(|change| self.state.apply(change));
+        self.commit(Group {
+            transactions: vec![Transaction { changes }],
+            ..Group::default()
+        });
+    }
+}
+
+fn deduplicated(mut ids: Vec<LbId>) -> Vec<LbId> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}

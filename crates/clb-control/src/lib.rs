@@ -1,0 +1,263 @@
+//! Serves the Action API, runs commands through the store, compiles and publishes snapshots,
+//! keeps tasks.
+//!
+//! A change takes one road, whoever asks for it: [`engine`] executes the command and makes it
+//! durable, the store's change feed tells [`applier`], which compiles, binds and publishes it, and
+//! reports the task's end to the engine. The API only asks and answers.
+
+pub mod api;
+pub mod applier;
+pub mod clock;
+pub mod engine;
+pub mod tls;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use clb_actions::{Gatekeeper, Key, Limits, Triple};
+use clb_model::{Command, Env};
+use clb_snapshot::Board;
+use clb_store::{LiveStore, SqliteStore, Store as _, StoreError};
+use jiff::tz::TimeZone;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_rustls::TlsAcceptor;
+
+use api::{Answered, Api, ApiLimits, ApiServer, Prices};
+use applier::{Applier, ApplierParts, ApplierSettings, Order, Stats};
+use clock::Clock;
+use engine::{Engine, EngineHandle, ExecuteError};
+
+/// What clb.toml says to the control plane.
+#[derive(Debug)]
+pub struct Settings {
+    /// What commands are checked against.
+    pub env: Env,
+    /// `[[api.keys]]`
+    pub keys: Vec<Key>,
+    /// `[api] region`
+    pub region: String,
+    /// `[api] hosts`
+    pub hosts: Vec<String>,
+    /// `limits.api_nonces` and `limits.api_requests_per_second`
+    pub gate: Limits,
+    /// `limits.api_url_bytes` and `limits.api_body_bytes`
+    pub api_limits: ApiLimits,
+    /// `[prices]`
+    pub prices: Prices,
+    /// `timeouts.drain` and `timeouts.task`
+    pub applier: ApplierSettings,
+}
+
+/// The control plane can not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A thread or its runtime.
+    #[error("a thread can not be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The running control plane.
+#[derive(Debug)]
+pub struct Control {
+    api: Arc<Api>,
+    engine: EngineHandle,
+    orders: mpsc::UnboundedSender<Order>,
+    ready: watch::Receiver<bool>,
+    stats: Arc<Stats>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Control {
+    /// Loads the state and starts to bring it into force. The caller holds the folder's lock.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(
+        state_dir: &Path,
+        settings: Settings,
+        board: Arc<Board>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let mut store = SqliteStore::open(state_dir)?;
+        let live = LiveStore::open(state_dir)?;
+        let loaded = engine::load(&mut store)?;
+        let revision = store.revision();
+        let feed = store.watch(revision)?;
+        let gatekeeper = Gatekeeper::new(
+            settings.keys,
+            &settings.region,
+            settings.hosts,
+            settings.gate,
+        );
+        for nonce in &loaded.nonces {
+            gatekeeper.remember(Triple {
+                secret_id: nonce.secret_id.clone(),
+                timestamp: nonce.timestamp,
+                nonce: nonce.nonce,
+            });
+        }
+        let state = loaded.state.clone();
+        let (writer, engine) =
+            Engine::new(loaded, settings.env, Box::new(store), Arc::clone(&clock));
+        let (orders, orders_in) = mpsc::unbounded_channel();
+        let (applier, stats) = Applier::new(ApplierParts {
+            engine: engine.clone(),
+            board: Arc::clone(&board),
+            feed,
+            orders: orders_in,
+            clock: Arc::clone(&clock),
+            live,
+            state,
+            settings: settings.applier,
+        });
+        let (ready_in, ready) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let threads = vec![
+            std::thread::Builder::new()
+                .name("clb-engine".to_owned())
+                .spawn(|| writer.run())?,
+            std::thread::Builder::new()
+                .name("clb-applier".to_owned())
+                .spawn(move || runtime.block_on(applier.run(ready_in)))?,
+        ];
+        let api = Arc::new(Api {
+            gatekeeper,
+            engine: engine.clone(),
+            board,
+            clock,
+            limits: ArcSwap::from_pointee(settings.api_limits),
+            prices: ArcSwap::from_pointee(settings.prices),
+            zone: TimeZone::system(),
+            stopping: AtomicBool::new(false),
+            answered: Answered::default(),
+        });
+        Ok(Self {
+            api,
+            engine,
+            orders,
+            ready,
+            stats,
+            threads,
+        })
+    }
+
+    /// Turns true once every listener of the stored state is served or was reported.
+    #[must_use]
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// The API's parts, for the metrics.
+    #[must_use]
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// The control plane's figures.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// Serves the API until `stop` turns true.
+    pub async fn serve_api(
+        &self,
+        server: ApiServer,
+        tls: Option<TlsAcceptor>,
+        stop: watch::Receiver<bool>,
+    ) {
+        server.serve(Arc::clone(&self.api), tls, stop).await;
+    }
+
+    /// Bound machines that are in no `[[instances]]` any more: they stay bound at their last
+    /// address (semantics.md 1).
+    #[must_use]
+    pub fn unconfigured_backends(&self) -> Vec<String> {
+        let env = self.engine.shared.env.load();
+        self.engine.shared.read(|state| {
+            state
+                .bindings()
+                .filter(|bound| {
+                    !env.instances.contains_key(&bound.instance)
+                        && bound.instance.parse::<IpAddr>().is_err()
+                })
+                .map(|bound| {
+                    format!(
+                        "{} (bound to {} at {})",
+                        bound.instance, bound.load_balancer, bound.address
+                    )
+                })
+                .collect()
+        })
+    }
+
+    /// Lets bound machines follow the addresses that `[[instances]]` gives them now, by a task
+    /// like any other change; none is made when there is nothing to follow.
+    ///
+    /// # Errors
+    /// [`ExecuteError`]
+    pub async fn follow_instances(&self) -> Result<(), ExecuteError> {
+        let env = self.engine.shared.env.load_full();
+        let has_moved = self.engine.shared.read(|state| {
+            clb_model::apply(state, &env, &Command::FollowInstances)
+                .is_ok_and(|applied| !applied.changes.is_empty())
+        });
+        if has_moved {
+            self.engine.execute(Command::FollowInstances, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes new settings over, without dropping anything.
+    pub fn reload(&self, settings: Settings) {
+        self.engine.shared.env.store(Arc::new(settings.env));
+        self.api
+            .gatekeeper
+            .set_keys(settings.keys, &settings.region, settings.hosts);
+        self.api.gatekeeper.set_limits(settings.gate);
+        self.api.limits.store(Arc::new(settings.api_limits));
+        self.api.prices.store(Arc::new(settings.prices));
+        let _ = self.orders.send(Order::Settings(settings.applier));
+    }
+
+    /// Refuses changes from now on; reads are still answered.
+    pub fn refuse_changes(&self) {
+        self.api.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops accepting connections and drains the data plane, then stops the engine. Everything
+    /// that was answered is durable before this is called.
+    pub async fn stop(mut self) {
+        self.refuse_changes();
+        let (done, drained) = oneshot::channel();
+        if self.orders.send(Order::Stop(done)).is_ok() {
+            let _ = drained.await;
+        }
+        self.engine.stop();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a control-plane thread panicked");
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+}
+
+/// Names the API's own sockets, which may not be backends.
+#[must_use]
+pub fn own_sockets(api: &[SocketAddr], admin: SocketAddr) -> Vec<SocketAddr> {
+    api.iter().copied().chain([admin]).collect()
+}
