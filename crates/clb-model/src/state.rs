@@ -438,10 +438,7 @@ fn given_up(task: &Task) -> Vec<GivenUp> {
     changes.iter().filter_map(of_change).collect()
 }
 
-fn decrement<K: std::hash::Hash + Eq>(counts: &mut Map<K, usize>, key: &K)
-where
-    K: Clone,
-{
+fn decrement<K: std::hash::Hash + Eq>(counts: &mut Map<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

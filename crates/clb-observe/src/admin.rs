@@ -1,0 +1,127 @@
+//! The admin address: plain HTTP for operators.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::metrics::Metrics;
+
+/// Connections that are served at once; more wait in the listening socket's queue.
+const CONNECTIONS: usize = 256;
+/// A request's head is complete after this time; also the longest pause between two requests.
+const HEAD: Duration = Duration::from_secs(60);
+
+/// The admin address can not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("admin.listen {address}: {source}")]
+pub struct AdminError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// The admin address, bound and ready to serve.
+#[derive(Debug)]
+pub struct Admin {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+#[derive(Clone)]
+struct Sources {
+    metrics: Arc<Metrics>,
+    ready: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Admin {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// [`AdminError`]
+    pub async fn bind(address: SocketAddr) -> Result<Self, AdminError> {
+        let error = |source| AdminError { address, source };
+        let socket = TcpListener::bind(address).await.map_err(error)?;
+        let address = socket.local_addr().map_err(error)?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address that was bound, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves for as long as the future is polled. `/readyz` says no until `ready` is true and
+    /// again once `stop` is.
+    pub async fn serve(
+        self,
+        metrics: Metrics,
+        ready: watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let app = Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(scrape))
+            .with_state(Sources {
+                metrics: Arc::new(metrics),
+                ready,
+                stop,
+            });
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            let stream = match self.socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin address can not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+            tokio::spawn(async move {
+                // An operator's browser that goes away is no event.
+                let _ = connection.await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn readyz(State(sources): State<Sources>) -> Response {
+    if *sources.stop.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else if *sources.ready.borrow() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+    }
+}
+
+async fn scrape(State(sources): State<Sources>) -> Response {
+    match sources.metrics.text() {
+        Ok(text) => {
+            let form = "text/plain; version=0.0.4; charset=utf-8";
+            ([(header::CONTENT_TYPE, form)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
