@@ -12,7 +12,7 @@ pub mod engine;
 pub mod tls;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -177,28 +177,6 @@ impl Control {
         stop: watch::Receiver<bool>,
     ) {
         server.serve(Arc::clone(&self.api), tls, stop).await;
-    }
-
-    /// Bound machines that are in no `[[instances]]` any more: they stay bound at their last
-    /// address (semantics.md 1).
-    #[must_use]
-    pub fn unconfigured_backends(&self) -> Vec<String> {
-        let env = self.engine.shared.env.load();
-        self.engine.shared.read(|state| {
-            state
-                .bindings()
-                .filter(|bound| {
-                    !env.instances.contains_key(&bound.instance)
-                        && bound.instance.parse::<IpAddr>().is_err()
-                })
-                .map(|bound| {
-                    format!(
-                        "{} (bound to {} at {})",
-                        bound.instance, bound.load_balancer, bound.address
-                    )
-                })
-                .collect()
-        })
     }
 
     /// Lets bound machines follow the addresses that `[[instances]]` gives them now, by a task

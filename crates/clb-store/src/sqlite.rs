@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clb_model::{Change, ENDED_TASKS_IN_MEMORY, Key, Kind, Object};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc;
 
 use crate::{Committed, Revision, Store, StoreError, Transaction, Watch};
@@ -73,6 +73,50 @@ impl SqliteStore {
             revision,
             watchers: Vec::new(),
         })
+    }
+
+    /// Reads everything in a state folder without changing anything, for `--check`; the objects, or
+    /// none when there is no database yet. It can be read while a gateway uses it.
+    ///
+    /// # Errors
+    /// The database's fault, else one for each row that can not be read.
+    pub fn check(state_dir: &Path) -> Result<Option<Vec<Object>>, Vec<StoreError>> {
+        let path = state_dir.join("state.db");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let error = |source| vec![StoreError::Sqlite { path: path.display().to_string(), source }];
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .map_err(error)?;
+        let found: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(error)?;
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        if found > known {
+            let path = path.display().to_string();
+            return Err(vec![StoreError::NewerSchema { path, found, known }]);
+        }
+        let mut statement =
+            connection.prepare("SELECT kind, id, value FROM objects").map_err(error)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .map_err(error)?;
+        let mut problems = Vec::new();
+        let mut objects = Vec::new();
+        for row in rows {
+            let (kind, id, value): (String, String, String) = row.map_err(error)?;
+            let kind = Kind::ALL.into_iter().find(|known| known.name() == kind);
+            match kind.map(|kind| parse(kind, id.clone(), &value)) {
+                Some(Ok(object)) => objects.push(object),
+                Some(Err(problem)) => problems.push(problem),
+                None => problems.push(StoreError::Unreadable {
+                    kind: "object",
+                    id,
+                    reason: "its kind is unknown".to_owned(),
+                }),
+            }
+        }
+        if problems.is_empty() { Ok(Some(objects)) } else { Err(problems) }
     }
 
     fn error(&self, source: rusqlite::Error) -> StoreError {
@@ -353,6 +397,26 @@ mod tests {
             .pragma_update(None, "query_only", false)
             .unwrap();
         assert_eq!(store.load(Kind::Network).unwrap(), [network("vpc-a", 1)]);
+    }
+
+    #[test]
+    fn checking_reads_everything_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(SqliteStore::check(dir.path()).unwrap().is_none());
+        assert!(!dir.path().join("state.db").exists());
+        let mut store = SqliteStore::open(dir.path()).unwrap();
+        store.commit(vec![transaction(vec![Change::made(network("vpc-a", 1))])]).unwrap();
+        assert_eq!(SqliteStore::check(dir.path()).unwrap().unwrap(), [network("vpc-a", 1)]);
+        store
+            .connection
+            .execute_batch(
+                "INSERT INTO objects VALUES ('network', 'vpc-b', '{}'), ('ghost', 'x', '1')",
+            )
+            .unwrap();
+        let problems = SqliteStore::check(dir.path()).unwrap_err();
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.contains("network vpc-b")), "{problems:?}");
     }
 
     #[test]

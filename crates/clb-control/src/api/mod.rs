@@ -9,6 +9,7 @@ mod listeners;
 mod server;
 mod view;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -80,7 +81,40 @@ pub struct Answered {
     pub failed: AtomicU64,
 }
 
+impl Answered {
+    /// Code 0, and the others.
+    #[must_use]
+    pub fn figures(&self) -> (u64, u64) {
+        (
+            self.succeeded.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+        )
+    }
+}
+
 impl Api {
+    /// Bound machines that are in no `[[instances]]` any more: they stay bound at their last
+    /// address (semantics.md 1).
+    #[must_use]
+    pub fn unconfigured_backends(&self) -> Vec<String> {
+        let env = self.engine.shared.env.load();
+        self.engine.shared.read(|state| {
+            state
+                .bindings()
+                .filter(|bound| {
+                    !env.instances.contains_key(&bound.instance)
+                        && bound.instance.parse::<IpAddr>().is_err()
+                })
+                .map(|bound| {
+                    format!(
+                        "{} (bound to {} at {})",
+                        bound.instance, bound.load_balancer, bound.address
+                    )
+                })
+                .collect()
+        })
+    }
+
     async fn act(&self, received: &Received<'_>) -> Result<String, ApiError> {
         let now = self.clock.unix();
         let admitted = self

@@ -1,0 +1,124 @@
+//! The memory of requests that were seen (actions.md A.7).
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// How far a request's Timestamp may lie from the gateway's clock, in seconds, either way.
+pub const WINDOW_SECONDS: u64 = 7200;
+
+/// Whether `timestamp` lies inside the window around `now`, both in Unix seconds.
+pub(crate) fn in_window(timestamp: u64, now: u64) -> bool {
+    timestamp.abs_diff(now) <= WINDOW_SECONDS
+}
+
+/// The triples (SecretId, Timestamp, Nonce) that were seen, by Timestamp, so that those whose
+/// Timestamp has left the window are dropped in one go.
+#[derive(Debug, Default)]
+pub(crate) struct ReplayMemory {
+    by_timestamp: BTreeMap<u64, HashSet<(Arc<str>, u64)>>,
+    count: usize,
+    /// Triples with a smaller Timestamp have been dropped. Should the clock be set back, they
+    /// would be inside the window again and nobody would know them.
+    forgotten_before: u64,
+}
+
+impl ReplayMemory {
+    /// Drops what has left the window at `now` (Unix seconds).
+    pub(crate) fn forget_expired(&mut self, now: u64) {
+        let oldest = now.saturating_sub(WINDOW_SECONDS);
+        while let Some(entry) = self.by_timestamp.first_entry() {
+            if *entry.key() >= oldest {
+                break;
+            }
+            self.count -= entry.remove().len();
+        }
+        self.forgotten_before = self.forgotten_before.max(oldest);
+    }
+
+    /// Whether a request of this Timestamp could have been seen and dropped since.
+    pub(crate) fn has_forgotten(&self, timestamp: u64) -> bool {
+        timestamp < self.forgotten_before
+    }
+
+    pub(crate) fn contains(&self, secret_id: &Arc<str>, timestamp: u64, nonce: u64) -> bool {
+        self.by_timestamp
+            .get(&timestamp)
+            .is_some_and(|seen| seen.contains(&(Arc::clone(secret_id), nonce)))
+    }
+
+    pub(crate) fn insert(&mut self, secret_id: &Arc<str>, timestamp: u64, nonce: u64) {
+        let is_new = self
+            .by_timestamp
+            .entry(timestamp)
+            .or_default()
+            .insert((Arc::clone(secret_id), nonce));
+        self.count += usize::from(is_new);
+    }
+
+    /// How many triples are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_window_is_two_hours_either_way() {
+        let now = 1_465_750_149;
+        assert!(in_window(now, now));
+        assert!(in_window(now - 7200, now));
+        assert!(in_window(now + 7200, now));
+        assert!(!in_window(now - 7201, now));
+        assert!(!in_window(now + 7201, now));
+        assert!(!in_window(0, now));
+        assert!(!in_window(u64::MAX, now));
+    }
+
+    #[test]
+    fn a_triple_is_remembered_exactly_while_its_timestamp_is_in_the_window() {
+        let mut memory = ReplayMemory::default();
+        let id: Arc<str> = Arc::from("AKID");
+        memory.insert(&id, 10_000, 1);
+        memory.forget_expired(17_200);
+        assert!(memory.contains(&id, 10_000, 1));
+        memory.forget_expired(17_201);
+        assert!(!memory.contains(&id, 10_000, 1));
+        assert!(memory.has_forgotten(10_000));
+        assert!(!memory.has_forgotten(10_001));
+        assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn all_three_parts_make_the_triple() {
+        let mut memory = ReplayMemory::default();
+        let (one, other): (Arc<str>, Arc<str>) = (Arc::from("one"), Arc::from("other"));
+        memory.insert(&one, 10, 1);
+        assert!(memory.contains(&one, 10, 1));
+        assert!(memory.contains(&Arc::from("one"), 10, 1));
+        assert!(!memory.contains(&other, 10, 1));
+        assert!(!memory.contains(&one, 11, 1));
+        assert!(!memory.contains(&one, 10, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn the_count_is_that_of_the_triples(
+            steps in proptest::collection::vec((0u64..30_000, 0u64..4, 0u64..30_000), 1..200)
+        ) {
+            let mut memory = ReplayMemory::default();
+            let id: Arc<str> = Arc::from("AKID");
+            for (timestamp, nonce, now) in steps {
+                memory.insert(&id, timestamp, nonce);
+                prop_assert!(memory.contains(&id, timestamp, nonce));
+                memory.forget_expired(now);
+                let stored: usize = memory.by_timestamp.values().map(HashSet::len).sum();
+                prop_assert_eq!(memory.len(), stored);
+                prop_assert!(memory.by_timestamp.keys().all(|kept| kept + WINDOW_SECONDS >= now));
+            }
+        }
+    }
+}

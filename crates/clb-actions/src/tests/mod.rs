@@ -1,0 +1,11 @@
+//! Stories across the modules: a client signs a request, the gatekeeper decides.
+
+mod admission;
+mod client;
+mod examples;
+mod once;
+mod parameters;
+mod properties;
+mod ranges;
+mod rules;
+mod vectors;

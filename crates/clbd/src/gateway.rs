@@ -1,0 +1,314 @@
+//! Runs a gateway: starts the parts in order, reacts to signals, stops them in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use clb_config::{ApiTls, Config};
+use clb_control::api::ApiServer;
+use clb_control::clock::SystemClock;
+use clb_control::{Control, tls};
+use clb_observe::{Admin, ControlFigures, Metrics};
+use clb_snapshot::Board;
+use clb_store::StateLock;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::logging::{self, LevelHandle};
+use crate::settings::{self, plane_settings};
+
+/// Threads of the control plane's runtime: the API's answers and handshakes, the admin address.
+const CONTROL_THREADS: usize = 2;
+
+/// Where a gateway that is ready can be reached.
+pub struct Ready {
+    /// The API's first address.
+    pub api: SocketAddr,
+    /// The admin address.
+    pub admin: SocketAddr,
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// The API's own certificate, when it made one.
+    pub certificate: Option<PathBuf>,
+}
+
+/// What to do once the gateway is ready; an error stops it.
+pub type ReadyHook =
+    Box<dyn FnOnce(Ready) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send>;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a part can not start.
+pub fn run(config: Config, hook: Option<ReadyHook>) -> anyhow::Result<()> {
+    let level = logging::start(config.log.level, config.log.format)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let descriptors = clb_net::raise_nofile_limit().context("RLIMIT_NOFILE")?;
+    create_state_dir(&config.state_dir)?;
+    let _lock = StateLock::take(&config.state_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("clb-control")
+        .enable_all()
+        .build()
+        .context("the control plane's threads can not be started")?;
+    let result = runtime.block_on(serve(config, descriptors, level, hook));
+    // Idle keep-alive connections of the API and the admin address end here.
+    runtime.shutdown_background();
+    result
+}
+
+fn create_state_dir(dir: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("state_dir {}", dir.display()))
+}
+
+fn tls_acceptor(
+    config: &Config,
+    listen: &[SocketAddr],
+) -> anyhow::Result<(Option<TlsAcceptor>, Option<PathBuf>)> {
+    match &config.api.tls {
+        ApiTls::Off => Ok((None, None)),
+        ApiTls::Files { cert, key } => Ok((Some(tls::acceptor(cert, key)?), None)),
+        ApiTls::SelfSigned => {
+            let (cert, key) = tls::ensure_own(&config.state_dir, listen, &config.api.hosts)?;
+            Ok((Some(tls::acceptor(&cert, &key)?), Some(cert)))
+        }
+    }
+}
+
+fn start_workers(board: &Arc<Board>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    (0..board.workers().len())
+        .map(|index| {
+            clb_l4::spawn_worker(index, Arc::clone(board))
+                .with_context(|| format!("worker {index} can not be started"))
+        })
+        .collect()
+}
+
+fn metrics(board: &Arc<Board>, control: &Control) -> Metrics {
+    let (stats, api) = (Arc::clone(control.stats()), Arc::clone(control.api()));
+    Metrics::new(env!("CARGO_PKG_VERSION"), Arc::clone(board), move || {
+        let view = stats.view();
+        let health = &view.health;
+        let mut probe_results = vec![("succeeded", health.succeeded), ("local_error", health.local)];
+        probe_results.extend(health.failed());
+        ControlFigures {
+            revision: stats.revision(),
+            tasks: stats.tasks(),
+            tasks_pending: view.pending,
+            applies: stats.applies(),
+            listeners_unbound: view.unbound,
+            backends_unconfigured: api.unconfigured_backends().len(),
+            health_members: view.members,
+            health_probes: view.probes,
+            probe_results,
+            health_transitions: health.transitions,
+            api_answers: api.answered.figures(),
+            api_nonces: api.gatekeeper.remembered(),
+        }
+    })
+}
+
+/// What a signal asks for.
+enum Wish {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Wish::Stop,
+                _ = self.interrupt.recv() => return Wish::Stop,
+                _ = self.hangup.recv() => return Wish::Reload,
+                _ = self.upgrade.recv() => {
+                    tracing::error!("SIGUSR2: replacing the running binary is not available yet");
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    config: Config,
+    descriptors: u64,
+    level: LevelHandle,
+    hook: Option<ReadyHook>,
+) -> anyhow::Result<()> {
+    // Before anything else, so that an early SIGTERM is not lost.
+    let mut signals = Signals::new().context("signals can not be received")?;
+    let api = ApiServer::bind(&config.api.listen).await?;
+    let admin = Admin::bind(config.admin.listen).await?;
+    let (api_addresses, admin_address) = (api.addresses(), admin.address());
+    let (acceptor, certificate) = tls_acceptor(&config, &api_addresses)?;
+    let own_sockets = clb_control::own_sockets(&api_addresses, admin_address);
+    let settings = settings::control(&config, own_sockets.clone())?;
+    let board = Arc::new(Board::new(
+        settings::workers(&config),
+        plane_settings(&config, descriptors),
+        settings::persistence_entries(&config),
+    ));
+    let control = Arc::new(Control::start(
+        &config.state_dir,
+        settings,
+        Arc::clone(&board),
+        Arc::new(SystemClock),
+    )?);
+    let workers = start_workers(&board)?;
+    let (stop, stopping) = watch::channel(false);
+    let serving_admin = tokio::spawn(admin.serve(
+        metrics(&board, &control),
+        control.ready(),
+        stopping.clone(),
+    ));
+    let serving_api = {
+        let control = Arc::clone(&control);
+        tokio::spawn(async move { control.serve_api(api, acceptor, stopping).await })
+    };
+    for backend in control.api().unconfigured_backends() {
+        tracing::warn!(backend, "bound, but no longer in [[instances]]");
+    }
+    if let Err(error) = control.follow_instances().await {
+        tracing::error!(%error, "bound machines can not follow [[instances]]");
+    }
+    let ready = Ready {
+        api: api_addresses.first().copied().context("[api] listen is empty")?,
+        admin: admin_address,
+        state_dir: config.state_dir.clone(),
+        certificate,
+    };
+    let reload = Reload { config: &config, own_sockets, board: &board, descriptors, level };
+    let result = run_until_stopped(ready, hook, &control, &mut signals, &reload).await;
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping: connections have until timeouts.drain to end");
+    // A second signal stops at once.
+    tokio::spawn(async move {
+        while !matches!(signals.next().await, Wish::Stop) {}
+        std::process::exit(0);
+    });
+    let _ = stop.send(true);
+    control.refuse_changes();
+    let _ = serving_api.await;
+    if let Some(control) = Arc::into_inner(control) {
+        control.stop().await;
+    }
+    serving_admin.abort();
+    for worker in workers {
+        if worker.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
+    tracing::info!("stopped");
+    result
+}
+
+/// What a reload needs.
+struct Reload<'a> {
+    config: &'a Config,
+    own_sockets: Vec<SocketAddr>,
+    board: &'a Arc<Board>,
+    descriptors: u64,
+    level: LevelHandle,
+}
+
+async fn run_until_stopped(
+    ready: Ready,
+    mut hook: Option<ReadyHook>,
+    control: &Control,
+    signals: &mut Signals,
+    reload: &Reload<'_>,
+) -> anyhow::Result<()> {
+    let mut is_ready = control.ready();
+    let mut announced = false;
+    let mut ready = Some(ready);
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Stop => return Ok(()),
+                Wish::Reload => reload.run(control).await,
+            },
+            () = turned_true(&mut is_ready), if !announced => {
+                announced = true;
+                tracing::info!("ready");
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+                if let (Some(hook), Some(ready)) = (hook.take(), ready.take()) {
+                    hook(ready).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for true; forever when nobody is left to say it.
+async fn turned_true(value: &mut watch::Receiver<bool>) {
+    if value.wait_for(|value| *value).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+impl Reload<'_> {
+    /// Takes over what a changed clb.toml says and may say while the gateway runs.
+    async fn run(&self, control: &Control) {
+        let path = &self.config.path;
+        let config = match clb_config::load(path) {
+            Ok(config) => config,
+            Err(problems) => {
+                tracing::error!("SIGHUP: nothing is changed, the file has problems:\n{problems}");
+                return;
+            }
+        };
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        for key in settings::needs_restart(self.config, &config) {
+            tracing::warn!(key, "SIGHUP: a new value needs a restart; the old one stays");
+        }
+        let settings = match settings::control(&config, self.own_sockets.clone()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                tracing::error!("SIGHUP: nothing is changed: {error:#}");
+                return;
+            }
+        };
+        logging::set_level(&self.level, config.log.level);
+        self.board.set_settings(plane_settings(&config, self.descriptors));
+        control.reload(settings);
+        if let Err(error) = control.follow_instances().await {
+            tracing::error!(%error, "bound machines can not follow [[instances]]");
+        }
+        for backend in control.api().unconfigured_backends() {
+            tracing::warn!(backend, "bound, but no longer in [[instances]]");
+        }
+        tracing::info!("SIGHUP: {} is in force", path.display());
+    }
+}

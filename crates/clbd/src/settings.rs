@@ -1,0 +1,136 @@
+//! From clb.toml to what the parts take.
+
+use std::net::SocketAddr;
+
+use clb_actions::{Access, Key, Limits as GateLimits};
+use clb_config::Config;
+use clb_control::Settings;
+use clb_control::api::{ApiLimits, Prices};
+use clb_control::applier::ApplierSettings;
+use clb_model::{Env, Instance, Limits};
+use clb_snapshot::PlaneSettings;
+
+use crate::credentials;
+
+/// Descriptors that are not for relayed connections: listeners, the API, the store, probes.
+const DESCRIPTORS_KEPT: u64 = 1024;
+/// A relayed connection has a socket to the client and one to the backend.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// Data-plane workers: as configured, else one for each usable core.
+pub fn workers(config: &Config) -> usize {
+    match config.workers.count {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
+/// Entries of the session persistence table; 0 in the file is no limit.
+pub fn persistence_entries(config: &Config) -> usize {
+    match config.limits.persistence_entries {
+        0 => usize::MAX,
+        entries => size(entries),
+    }
+}
+
+/// What the workers take, given how many descriptors the process may open.
+pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
+    let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_KEPT.min(descriptors / 4))
+        / DESCRIPTORS_PER_CONNECTION;
+    PlaneSettings {
+        backend_connect: config.timeouts.backend_connect,
+        tcp_idle: config.timeouts.tcp_idle,
+        max_connections: match config.limits.connections {
+            0 => by_descriptors,
+            connections => connections,
+        },
+    }
+}
+
+/// What the control plane takes. Reads or makes the generated key pair when none is configured.
+///
+/// # Errors
+/// When that pair can not be read or made.
+pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<Settings> {
+    let limits = &config.limits;
+    Ok(Settings {
+        env: Env {
+            public_vips: config.vips.public.clone(),
+            private_vips: config.vips.private.clone(),
+            domain_suffix: config.vips.domain_suffix.clone(),
+            instances: config
+                .instances
+                .iter()
+                .map(|entry| {
+                    let instance = Instance {
+                        ip: entry.ip,
+                        name: entry.name.clone(),
+                        wan_ips: entry.wan_ips.clone(),
+                    };
+                    (entry.id.clone(), instance)
+                })
+                .collect(),
+            backend_networks: config.backends.networks.clone(),
+            own_sockets,
+            limits: Limits {
+                load_balancers: size(limits.load_balancers),
+                listeners_per_load_balancer: size(limits.listeners_per_load_balancer),
+                backends_per_pool: size(limits.backends_per_pool),
+            },
+        },
+        keys: keys(config)?,
+        region: config.api.region.clone(),
+        hosts: config.api.hosts.clone(),
+        gate: GateLimits {
+            nonces: size(limits.api_nonces),
+            requests_per_second: u32::try_from(limits.api_requests_per_second).unwrap_or(u32::MAX),
+        },
+        api_limits: ApiLimits {
+            url_bytes: limits.api_url_bytes,
+            body_bytes: limits.api_body_bytes,
+        },
+        prices: Prices { public: config.prices.public, private: config.prices.private },
+        applier: ApplierSettings { drain: config.timeouts.drain, task: config.timeouts.task },
+    })
+}
+
+fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {
+    if config.api.keys.is_empty() {
+        return Ok(vec![credentials::ensure(&config.state_dir)?.key()]);
+    }
+    Ok(config
+        .api
+        .keys
+        .iter()
+        .map(|key| {
+            let access = match key.access {
+                clb_config::Access::Full => Access::Full,
+                clb_config::Access::ReadOnly => Access::ReadOnly,
+            };
+            Key::new(key.secret_id.clone(), key.secret_key.expose(), access)
+        })
+        .collect())
+}
+
+/// Keys whose new value a running gateway can not take over.
+pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    [
+        ("state_dir", old.state_dir != new.state_dir),
+        ("api.listen", old.api.listen != new.api.listen),
+        ("api.tls", old.api.tls != new.api.tls),
+        ("admin.listen", old.admin.listen != new.admin.listen),
+        ("workers.count", old.workers.count != new.workers.count),
+        (
+            "limits.persistence_entries",
+            old.limits.persistence_entries != new.limits.persistence_entries,
+        ),
+        ("log.format", old.log.format != new.log.format),
+    ]
+    .into_iter()
+    .filter_map(|(key, is_changed)| is_changed.then_some(key))
+    .collect()
+}
