@@ -1,0 +1,12 @@
+//! The TCP proxy, and the loop of a worker.
+//!
+//! A worker is a thread with a current-thread runtime. Its [loop](worker) follows the snapshots of
+//! the [`Board`](clb_snapshot::Board) and starts and stops what serves each listener on its own
+//! sockets; [`tcp`] serves TCP listeners: accept, choose, connect, relay.
+
+mod leg;
+mod relay;
+pub mod tcp;
+pub mod worker;
+
+pub use worker::{run_worker, spawn_worker};

@@ -1,0 +1,138 @@
+//! One client connection from accept to end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clb_net::exhausted;
+use clb_snapshot::{Admission, Board, ConnectionPermit, MAX_ATTEMPTS, Pool, Refusal, TriedSet};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::accept::count_exhausted;
+use crate::leg::Leg;
+use crate::relay::{Session, relay};
+
+/// What is known of a client when it is accepted, and needed until its backend is connected.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) worker: usize,
+    pub(super) pool: Arc<Pool>,
+    pub(super) peer: SocketAddr,
+}
+
+/// Serves a client: finds it a backend and relays. Dropping the future resets both sides.
+///
+/// This future is most of what an idle connection costs, so it is one block that uses its
+/// parameters where they are, and everything that is over once the backend is connected is boxed.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its parameters twice"
+)]
+pub(super) fn serve(
+    mut client: Leg,
+    arrival: Box<Arrival>,
+    permit: ConnectionPermit,
+    admission: Admission,
+) -> impl Future<Output = ()> {
+    async move {
+        let opening = Box::pin(open_backend(arrival, permit.board(), &admission));
+        let Ok((mut backend, member)) = opening.await else {
+            admission.count_failed();
+            return;
+        };
+        if let Err(error) = clb_net::set_nodelay(&client.stream) {
+            // The client is gone; the relay will find that out.
+            tracing::trace!(%error, "TCP_NODELAY");
+        }
+        let end = relay(&Session {
+            client: &client.stream,
+            backend: &backend.stream,
+            board: permit.board(),
+            listener: &admission,
+            member: &member,
+        })
+        .await;
+        match end {
+            Ok(()) => {
+                client.finish();
+                backend.finish();
+            }
+            Err(broken) => tracing::debug!(%broken, "both sides reset"),
+        }
+    }
+}
+
+/// Chooses a backend and connects, at most [`MAX_ATTEMPTS`] times, to each once.
+///
+/// # Errors
+/// The reason, counted, why the client is to be reset.
+async fn open_backend(
+    arrival: Box<Arrival>,
+    board: &Board,
+    admission: &Admission,
+) -> Result<(Leg, Admission), Refusal> {
+    let peer = arrival.peer;
+    let mut tried = TriedSet::new();
+    let mut reached = false;
+    while tried.len() < MAX_ATTEMPTS {
+        let now_ms = board.millis_at(Instant::now());
+        let Some(pick) = arrival
+            .pool
+            .pick(peer.ip(), now_ms, &board.persistence, &tried)
+        else {
+            break;
+        };
+        tried.record(&pick);
+        let addr = pick.addr();
+        // Nothing to abort by: the listener's drain ended before this task first ran.
+        let Some(task) = admission.task() else {
+            break;
+        };
+        // None is a member whose drain is over: it was picked from a view just replaced.
+        let Some(member) = pick.admit(arrival.worker, task) else {
+            continue;
+        };
+        reached = true;
+        let limit = board.settings().backend_connect;
+        let error = match timeout(limit, connect(addr)).await {
+            Ok(Ok(stream)) => {
+                member.count_opened();
+                return Ok((Leg::new(stream), member));
+            }
+            Ok(Err(error)) => error,
+            Err(elapsed) => elapsed.into(),
+        };
+        if let Some(what) = exhausted(&error) {
+            // Ours to blame, and no other backend would fare better.
+            return Err(count_exhausted(board, what, &error));
+        }
+        member.count_failed();
+        tracing::debug!(%peer, backend = %addr, %error, "connect failed");
+    }
+    let reason = match reached {
+        true => Refusal::BackendsFailed,
+        false => Refusal::NoBackend,
+    };
+    board.refused.count(reason);
+    tracing::debug!(%peer, reason = reason.name(), "client reset");
+    Err(reason)
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_nodelay(true)?;
+    let stream = socket.connect(addr).await?;
+    // On the machine's own addresses a connection to a port where nobody listens can meet itself,
+    // when the kernel chooses that very port as its source (simultaneous open, RFC 9293 3.5).
+    if stream.local_addr()? == addr {
+        clb_net::set_linger_zero(&stream)?;
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}

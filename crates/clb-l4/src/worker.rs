@@ -1,0 +1,227 @@
+//! The loop of a worker: it follows the snapshots and serves their listeners.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use clb_model::{ListenerId, Protocol};
+use clb_snapshot::{Board, Change, Listener, Snapshot};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_local};
+
+use crate::tcp;
+
+/// One worker.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    index: usize,
+    board: Arc<Board>,
+}
+
+impl Worker {
+    /// Its place among the board's workers, from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The board that it works by.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+}
+
+/// The current value of a listener that is being served. A changed listener that keeps its
+/// sockets only gets a new value here; nothing is stopped.
+#[derive(Debug, Clone)]
+pub struct ListenerCell(Rc<RefCell<Arc<Listener>>>);
+
+impl ListenerCell {
+    /// A cell with its first value.
+    #[must_use]
+    pub fn new(listener: Arc<Listener>) -> Self {
+        Self(Rc::new(RefCell::new(listener)))
+    }
+
+    /// The value for the next connection.
+    #[must_use]
+    pub fn get(&self) -> Arc<Listener> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    fn set(&self, listener: Arc<Listener>) {
+        *self.0.borrow_mut() = listener;
+    }
+}
+
+/// A listener that is being served on one worker.
+#[derive(Debug)]
+pub struct Running {
+    listener: ListenerCell,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Spawns what serves the listener. `serve` must end, its socket closed, soon after the
+    /// receiver fires or is abandoned; connections that it opened live on.
+    pub fn spawn<F>(listener: ListenerCell, serve: impl FnOnce(oneshot::Receiver<()>) -> F) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            listener,
+            stop,
+            task: spawn_local(serve(stopped)),
+        }
+    }
+
+    /// Asks it to stop; the task that is returned ends when the socket is closed.
+    #[must_use]
+    pub fn stop(self) -> JoinHandle<()> {
+        // An error means that it has ended already.
+        let _ = self.stop.send(());
+        self.task
+    }
+}
+
+/// Starts a thread with worker `index` of the board. It ends after [`Board::close`].
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn spawn_worker(index: usize, board: Arc<Board>) -> io::Result<thread::JoinHandle<()>> {
+    // Built here, so that a failure is the caller's to handle; a local runtime stays on the thread
+    // that built it, therefore the answer comes back through a channel.
+    let (report, reported) = std::sync::mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => {
+                    let _ = report.send(Ok(()));
+                    runtime.block_on(run_worker(index, board));
+                }
+                Err(error) => {
+                    let _ = report.send(Err(error));
+                }
+            }
+        })?;
+    match reported.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("the worker's thread ended at once")),
+    }
+}
+
+/// Runs worker `index` of the board until [`Board::close`], within a local runtime
+/// ([`tokio::runtime::LocalRuntime`] or a `LocalSet`). Connections run as tasks of that runtime
+/// and end with it.
+pub async fn run_worker(index: usize, board: Arc<Board>) {
+    run_worker_with(index, board, |worker, listener| match listener.protocol {
+        Protocol::Tcp => tcp::start(worker, listener),
+        protocol => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{protocol} listeners are not served here"),
+        )),
+    })
+    .await;
+}
+
+/// As [`run_worker`], where `start` starts what serves a listener by its protocol.
+pub async fn run_worker_with(
+    index: usize,
+    board: Arc<Board>,
+    start: impl Fn(&Worker, Arc<Listener>) -> io::Result<Running>,
+) {
+    let Some(slot) = board.workers().get(index) else {
+        tracing::error!(worker = index, "the board has no such worker");
+        return;
+    };
+    let worker = Worker {
+        index,
+        board: Arc::clone(&board),
+    };
+    let mut served = Arc::new(Snapshot::new());
+    let mut running = HashMap::new();
+    while !board.is_closing() {
+        let snapshot = board.snapshot();
+        if snapshot.generation != served.generation {
+            follow(&worker, &served, &snapshot, &mut running, &start).await;
+            board.ack(index, snapshot.generation);
+            served = snapshot;
+        }
+        slot.woken().await;
+    }
+    let stopping: Vec<_> = running.into_values().map(Running::stop).collect();
+    join_all(stopping).await;
+}
+
+/// Brings what runs from one snapshot to the next; returns when removed listeners' sockets are
+/// closed.
+async fn follow(
+    worker: &Worker,
+    old: &Snapshot,
+    new: &Snapshot,
+    running: &mut HashMap<ListenerId, Running>,
+    start: &impl Fn(&Worker, Arc<Listener>) -> io::Result<Running>,
+) {
+    let mut stopping = Vec::new();
+    let mut starting = Vec::new();
+    for change in new.changes_since(old) {
+        match change {
+            Change::Added(listener) => starting.push(listener),
+            Change::Changed { old, new } if keeps_socket(&old, &new) => {
+                if let Some(running) = running.get(&new.id) {
+                    running.listener.set(new);
+                }
+            }
+            Change::Changed { new, .. } => {
+                stopping.extend(running.remove(&new.id).map(Running::stop));
+                starting.push(new);
+            }
+            Change::Removed(listener) => {
+                stopping.extend(running.remove(&listener.id).map(Running::stop));
+            }
+        }
+    }
+    for listener in starting {
+        let (id, addr) = (listener.id, listener.addr);
+        match start(worker, listener) {
+            Ok(started) => {
+                running.insert(id, started);
+            }
+            Err(error) => {
+                if let Some(slot) = worker.board.workers().get(worker.index) {
+                    slot.count_start_failure();
+                }
+                tracing::error!(
+                    worker = worker.index, listener = %id, %addr, %error,
+                    "the listener could not be started on this worker"
+                );
+            }
+        }
+    }
+    join_all(stopping).await;
+}
+
+fn keeps_socket(old: &Listener, new: &Listener) -> bool {
+    Arc::ptr_eq(&old.sockets, &new.sockets) && old.protocol == new.protocol
+}
+
+async fn join_all(tasks: Vec<JoinHandle<()>>) {
+    for task in tasks {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "serving a listener ended wrongly");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Single reads and writes on sockets of any runtime's types.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+
+use socket2::SockRef;
+
+/// Receives into `buffer` (recv(2)); 0 means the peer has ended its direction.
+///
+/// # Errors
+/// What recv(2) reports; `WouldBlock` when nothing is there on a non-blocking socket.
+pub fn recv(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    (&*SockRef::from(socket)).read(buffer)
+}
+
+/// Sends from `data` (send(2) without SIGPIPE); gives how much the socket took.
+///
+/// # Errors
+/// What send(2) reports; `WouldBlock` when a non-blocking socket takes nothing now.
+pub fn send(socket: &impl AsFd, data: &[u8]) -> io::Result<usize> {
+    (&*SockRef::from(socket)).write(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    #[test]
+    fn what_is_sent_is_received_and_the_end_is_zero() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(send(&client, b"hello").unwrap(), 5);
+        let mut buffer = [0; 16];
+        assert_eq!(recv(&server, &mut buffer).unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+
+        server.set_nonblocking(true).unwrap();
+        let error = recv(&server, &mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+
+        server.set_nonblocking(false).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(recv(&server, &mut buffer).unwrap(), 0);
+    }
+}

@@ -1,0 +1,415 @@
+//! What the control plane and the workers share: the snapshot, the settings, the counters.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Guard};
+use clb_balance::Persistence;
+use crossbeam_utils::CachePadded;
+use tokio::sync::Notify;
+
+use crate::pool::PoolKey;
+use crate::snapshot::Snapshot;
+
+/// Settings that apply to the next connection on every worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneSettings {
+    /// How long one attempt to connect to a backend may take (`timeouts.backend_connect`).
+    pub backend_connect: Duration,
+    /// How long a relayed TCP connection may carry nothing (`timeouts.tcp_idle`). A change
+    /// applies to open connections too, once the time they were given has run out.
+    pub tcp_idle: Duration,
+    /// Client connections open at the same time, all listeners together
+    /// (`limits.connections`); `u64::MAX` for no limit.
+    pub max_connections: u64,
+}
+
+/// Why a client was turned away; the `reason` of `clb_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// [`PlaneSettings::max_connections`] were open.
+    Connections,
+    /// The process or the system has no descriptor left.
+    Descriptors,
+    /// The kernel has no memory for a socket.
+    Memory,
+    /// The pool has nobody to pick.
+    NoBackend,
+    /// Every backend that was tried failed.
+    BackendsFailed,
+}
+
+impl Refusal {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Connections,
+        Self::Descriptors,
+        Self::Memory,
+        Self::NoBackend,
+        Self::BackendsFailed,
+    ];
+
+    /// The reason as a metric's label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Descriptors => "descriptors",
+            Self::Memory => "memory",
+            Self::NoBackend => "no_backend",
+            Self::BackendsFailed => "backends_failed",
+        }
+    }
+}
+
+/// Counters of [`Refusal`]s.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    connections: AtomicU64,
+    descriptors: AtomicU64,
+    memory: AtomicU64,
+    no_backend: AtomicU64,
+    backends_failed: AtomicU64,
+}
+
+impl Refusals {
+    /// Counts one.
+    pub fn count(&self, reason: Refusal) {
+        self.counter(reason).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn total(&self, reason: Refusal) -> u64 {
+        self.counter(reason).load(Ordering::Relaxed)
+    }
+
+    fn counter(&self, reason: Refusal) -> &AtomicU64 {
+        match reason {
+            Refusal::Connections => &self.connections,
+            Refusal::Descriptors => &self.descriptors,
+            Refusal::Memory => &self.memory,
+            Refusal::NoBackend => &self.no_backend,
+            Refusal::BackendsFailed => &self.backends_failed,
+        }
+    }
+}
+
+/// Lets one log line through in a while, over all workers, for what can happen ten thousand times
+/// a second.
+#[derive(Debug, Default)]
+pub struct LogGate {
+    /// When the gate opens again.
+    next_ms: AtomicU64,
+}
+
+impl LogGate {
+    /// True if nothing passed for `every_ms` milliseconds before `now_ms`; then this one passes.
+    pub fn pass(&self, now_ms: u64, every_ms: u64) -> bool {
+        let next_ms = self.next_ms.load(Ordering::Relaxed);
+        now_ms >= next_ms
+            && self
+                .next_ms
+                .compare_exchange(
+                    next_ms,
+                    now_ms.saturating_add(every_ms),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+}
+
+/// One worker's side of the board.
+#[derive(Debug, Default)]
+pub struct WorkerSlot {
+    acked: AtomicU64,
+    /// Listeners that the worker could not start.
+    start_failures: AtomicU64,
+    wake: Notify,
+}
+
+impl WorkerSlot {
+    /// The generation that the worker serves.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acked.load(Ordering::Acquire)
+    }
+
+    /// Listeners that the worker could not start although their sockets were bound, for lack of
+    /// memory or descriptors.
+    #[must_use]
+    pub fn start_failures(&self) -> u64 {
+        self.start_failures.load(Ordering::Relaxed)
+    }
+
+    /// Counts a listener that the worker could not start.
+    pub fn count_start_failure(&self) {
+        self.start_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until something was published since the last call returned. For the worker itself;
+    /// a publication between two calls is not lost.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// What the control plane and the workers share. There is one for the life of the process.
+#[derive(Debug)]
+pub struct Board {
+    snapshot: ArcSwap<Snapshot>,
+    publishing: Mutex<()>,
+    workers: Box<[CachePadded<WorkerSlot>]>,
+    ack: Notify,
+    settings: ArcSwap<PlaneSettings>,
+    connections: CachePadded<AtomicU64>,
+    closing: AtomicBool,
+    epoch: Instant,
+    /// Clients that were turned away, by reason.
+    pub refused: Refusals,
+    /// For the log line that says that descriptors or memory are used up.
+    pub exhaustion_log: LogGate,
+    /// The layer-4 session persistence of all pools.
+    pub persistence: Persistence<PoolKey>,
+}
+
+impl Board {
+    /// A board for `workers` workers (at least one) with the empty snapshot;
+    /// `persistence_entries` bounds the table of layer-4 sessions.
+    #[must_use]
+    pub fn new(workers: usize, settings: PlaneSettings, persistence_entries: usize) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::new()),
+            publishing: Mutex::new(()),
+            workers: (0..workers.max(1))
+                .map(|_| CachePadded::default())
+                .collect(),
+            ack: Notify::new(),
+            settings: ArcSwap::from_pointee(settings),
+            connections: CachePadded::default(),
+            closing: AtomicBool::new(false),
+            epoch: Instant::now(),
+            refused: Refusals::default(),
+            exhaustion_log: LogGate::default(),
+            persistence: Persistence::new(persistence_entries),
+        }
+    }
+
+    /// The latest snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts a snapshot that was made from the [latest](Self::snapshot) in its place, wakes the
+    /// workers and gives the generation to [wait](Self::wait_acked) for. One publisher only: of
+    /// two that started from the same snapshot the later one would undo the other.
+    pub fn publish(&self, mut snapshot: Snapshot) -> u64 {
+        let publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let generation = self.snapshot.load().generation + 1;
+        snapshot.generation = generation;
+        self.snapshot.store(Arc::new(snapshot));
+        drop(publishing);
+        self.wake_workers();
+        generation
+    }
+
+    /// The newest generation that every worker serves.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| worker.acked())
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Waits until every worker serves this generation or a later one: what it removed is no
+    /// longer accepted anywhere and its sockets are closed. Cancelling the wait is safe.
+    pub async fn wait_acked(&self, generation: u64) {
+        loop {
+            let notified = self.ack.notified();
+            tokio::pin!(notified);
+            // Before the look, so that an acknowledgement right after it is not missed.
+            notified.as_mut().enable();
+            if self.acked() >= generation {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// A worker tells that it serves this generation.
+    pub fn ack(&self, worker: usize, generation: u64) {
+        if let Some(slot) = self.workers.get(worker) {
+            slot.acked.store(generation, Ordering::Release);
+            self.ack.notify_waiters();
+        }
+    }
+
+    /// All workers' sides, in order.
+    #[must_use]
+    pub fn workers(&self) -> &[CachePadded<WorkerSlot>] {
+        &self.workers
+    }
+
+    /// The settings that hold now.
+    #[must_use]
+    pub fn settings(&self) -> Guard<Arc<PlaneSettings>> {
+        self.settings.load()
+    }
+
+    /// Replaces the settings.
+    pub fn set_settings(&self, settings: PlaneSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Client connections open now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client connection in; `None` when
+    /// [`max_connections`](PlaneSettings::max_connections) are open.
+    #[must_use]
+    pub fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
+        let limit = self.settings.load().max_connections;
+        // Adding first keeps this one step; a rival may see the sum one too high for a moment,
+        // but never are more than the limit permitted.
+        if self.connections.fetch_add(1, Ordering::Relaxed) < limit {
+            Some(ConnectionPermit(Arc::clone(self)))
+        } else {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            None
+        }
+    }
+
+    /// Milliseconds since the board was made, for everything that counts in monotonic time.
+    #[must_use]
+    pub fn millis_at(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.epoch);
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Tells the workers to return: they stop accepting and, with their runtimes, reset what is
+    /// open. To stop gently, publish the empty snapshot and wait for
+    /// [`connections`](Self::connections) to fall to 0 first.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake_workers();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    fn wake_workers(&self) {
+        for worker in &self.workers {
+            worker.wake.notify_one();
+        }
+    }
+}
+
+/// A client connection that counts against the limit until this is dropped.
+#[derive(Debug)]
+pub struct ConnectionPermit(Arc<Board>);
+
+impl ConnectionPermit {
+    /// The board that gave the permit.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.0
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(max_connections: u64) -> PlaneSettings {
+        PlaneSettings {
+            backend_connect: Duration::from_secs(3),
+            tcp_idle: Duration::from_secs(900),
+            max_connections,
+        }
+    }
+
+    #[test]
+    fn the_least_acknowledgement_counts() {
+        let board = Board::new(2, settings(1), 0);
+        assert_eq!(board.publish(Snapshot::new()), 1);
+        assert_eq!(board.publish(Snapshot::new()), 2);
+        board.ack(0, 2);
+        assert_eq!(board.acked(), 0);
+        board.ack(1, 1);
+        assert_eq!(board.acked(), 1);
+        assert_eq!(board.snapshot().generation, 2);
+    }
+
+    #[tokio::test]
+    async fn a_publisher_waits_for_the_last_worker() {
+        let board = Arc::new(Board::new(2, settings(1), 0));
+        let generation = board.publish(Snapshot::new());
+        let worker = |index: usize| {
+            let board = Arc::clone(&board);
+            tokio::spawn(async move {
+                if let Some(slot) = board.workers().get(index) {
+                    slot.woken().await;
+                }
+                board.ack(index, board.snapshot().generation);
+            })
+        };
+        let workers = [worker(0), worker(1)];
+        board.wait_acked(generation).await;
+        assert_eq!(board.acked(), generation);
+        for worker in workers {
+            worker.await.unwrap();
+        }
+    }
+
+    #[test]
+    fn permits_end_at_the_limit_and_come_back() {
+        let board = Arc::new(Board::new(1, settings(2), 0));
+        let permits: Vec<_> = (0..2).map(|_| board.permit().unwrap()).collect();
+        assert!(board.permit().is_none());
+        assert_eq!(board.connections(), 2);
+        drop(permits);
+        assert_eq!(board.connections(), 0);
+        assert!(board.permit().is_some());
+    }
+
+    #[test]
+    fn one_line_a_minute_passes() {
+        let gate = LogGate::default();
+        let passed = [0, 1, 59_999, 60_000, 60_001, 300_000].map(|now| gate.pass(now, 60_000));
+        assert_eq!(passed, [true, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn each_reason_has_its_own_count_and_name() {
+        let refused = Refusals::default();
+        for (times, reason) in (1..).zip(Refusal::ALL) {
+            (0..times).for_each(|_| refused.count(reason));
+        }
+        let totals = Refusal::ALL.map(|reason| refused.total(reason));
+        assert_eq!(totals, [1, 2, 3, 4, 5]);
+        let mut names = Refusal::ALL.map(Refusal::name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Refusal::ALL.len());
+    }
+}

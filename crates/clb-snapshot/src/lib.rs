@@ -1,0 +1,26 @@
+//! What the workers see: compiled listeners and pools, and the board of live counters; no I/O.
+//!
+//! Two kinds of state live here, and they are kept apart on purpose:
+//!
+//! - **Compiled state** ([`Snapshot`], [`Listener`], [`PoolView`]) is immutable. A change makes
+//!   new values that share all that did not change.
+//! - **Live state** ([`Pool`] with its round-robin cursor, [`MemberLive`], [`ListenerLive`], the
+//!   [`Board`]) is shared by successive values of the compiled state through `Arc`s. Whoever
+//!   compiles carries the `Arc`s over by stable id (a binding's, a listener's), so that a change of
+//!   weight, health or anything else forgets no count, no connection and no session.
+
+mod board;
+mod health;
+mod listener;
+mod live;
+mod pool;
+mod snapshot;
+mod view;
+
+pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, Refusal, Refusals, WorkerSlot};
+pub use health::MemberHealth;
+pub use listener::{ListenSockets, Listener};
+pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
+pub use pool::{MAX_ATTEMPTS, Pick, Pool, PoolKey, TriedSet};
+pub use snapshot::{Change, Snapshot};
+pub use view::{Member, PoolView};

@@ -1,0 +1,61 @@
+//! A compiled listener.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clb_model::{LbId, ListenerId, Protocol};
+
+use crate::live::ListenerLive;
+use crate::pool::Pool;
+
+/// A listener as the workers serve it. Immutable; a changed listener is a new value that carries
+/// over `pool`, `live` and, unless its address changed, `sockets`.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its id.
+    pub id: ListenerId,
+    /// The load balancer that it belongs to.
+    pub lb: LbId,
+    /// Where it listens: the VIP and the port.
+    pub addr: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where its sessions go.
+    pub pool: Arc<Pool>,
+    /// Its live state.
+    pub live: Arc<ListenerLive>,
+    /// Its sockets, one for each worker.
+    pub sockets: Arc<ListenSockets>,
+}
+
+/// The listening sockets of one listener. Each worker takes its own, once, and closes it when the
+/// listener leaves the snapshot; until then only the worker holds it, so that the port is free as
+/// soon as all workers have acknowledged the removal. Sockets that were never taken close with
+/// this value.
+#[derive(Debug)]
+pub struct ListenSockets {
+    tcp: Box<[Mutex<Option<TcpListener>>]>,
+}
+
+impl ListenSockets {
+    /// Non-blocking TCP sockets of one address, one for each worker in order.
+    #[must_use]
+    pub fn tcp(sockets: Vec<TcpListener>) -> Self {
+        Self {
+            tcp: sockets
+                .into_iter()
+                .map(|socket| Mutex::new(Some(socket)))
+                .collect(),
+        }
+    }
+
+    /// The worker's TCP socket; `None` if it was taken before or there are fewer sockets.
+    #[must_use]
+    pub fn take_tcp(&self, worker: usize) -> Option<TcpListener> {
+        self.tcp
+            .get(worker)?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}

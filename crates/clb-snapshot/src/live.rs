@@ -1,0 +1,319 @@
+//! What a member or a listener is doing right now: counts, totals, open connections.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_utils::CachePadded;
+use slab::Slab;
+use tokio::task::AbortHandle;
+
+/// The live state of one binding. It belongs to the binding's id for as long as that exists: who
+/// compiles a new [`PoolView`](crate::PoolView) puts the same `Arc` into it.
+pub type MemberLive = Live;
+
+/// The live state of one listener. It belongs to the listener's id for as long as that exists: who
+/// compiles a new [`Listener`](crate::Listener) puts the same `Arc` into it.
+pub type ListenerLive = Live;
+
+/// Live state of a member or a listener.
+///
+/// Totals and the registry of open connections are kept by worker, each on cache lines of its own,
+/// so that workers do not wait for each other; only the active count, which least_conn compares
+/// over all workers, is one number.
+#[derive(Debug)]
+pub struct Live {
+    active: CachePadded<AtomicU64>,
+    workers: Box<[CachePadded<WorkerPart>]>,
+}
+
+#[derive(Debug, Default)]
+struct WorkerPart {
+    opened: AtomicU64,
+    failed: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    open: Mutex<OpenConnections>,
+}
+
+#[derive(Debug, Default)]
+struct OpenConnections {
+    /// `None` between admission and the moment when the task's handle is known.
+    tasks: Slab<Option<AbortHandle>>,
+    closed: bool,
+}
+
+/// Sums over all workers since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// A listener's accepted connections; a member's established ones.
+    pub opened: u64,
+    /// A listener's connections that no member took; a member's failed attempts to connect.
+    pub failed: u64,
+    /// Bytes from clients that were passed on towards members.
+    pub bytes_in: u64,
+    /// Bytes from members that were passed on towards clients.
+    pub bytes_out: u64,
+}
+
+impl WorkerPart {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Live state for a plane of `workers` workers (at least one).
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            active: CachePadded::default(),
+            workers: (0..workers.max(1))
+                .map(|_| CachePadded::default())
+                .collect(),
+        }
+    }
+
+    /// Connections open now, over all workers; for a member those being opened are among them.
+    #[must_use]
+    pub fn active(&self) -> u64 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// The count itself, for choosing by it.
+    pub(crate) fn active_counter(&self) -> &AtomicU64 {
+        &self.active
+    }
+
+    /// Sums over all workers. Bytes are added when they have been passed on, so a long connection
+    /// shows while it lasts.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.workers.iter().fold(Totals::default(), |sum, part| {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            Totals {
+                opened: sum.opened.wrapping_add(read(&part.opened)),
+                failed: sum.failed.wrapping_add(read(&part.failed)),
+                bytes_in: sum.bytes_in.wrapping_add(read(&part.bytes_in)),
+                bytes_out: sum.bytes_out.wrapping_add(read(&part.bytes_out)),
+            }
+        })
+    }
+
+    /// Resets every connection that is open here and admits none from now on: for the end of the
+    /// drain of a binding or listener that was removed. Their ids never come back, so neither does
+    /// this state. The connections' tasks are cancelled on their own workers, soon after.
+    pub fn reset_all(&self) {
+        for part in &self.workers {
+            let tasks: Vec<AbortHandle> = {
+                let mut open = part.open();
+                open.closed = true;
+                open.tasks
+                    .iter()
+                    .filter_map(|(_, task)| task.clone())
+                    .collect()
+            };
+            // Outside the lock: cancelling may end in a task's own entry being removed.
+            tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Counts a connection in and keeps a place for its task's handle; `None` after
+    /// [`reset_all`](Self::reset_all).
+    #[must_use]
+    pub fn admit(self: &Arc<Self>, worker: usize) -> Option<Admission> {
+        let (worker, key) = self.register(worker, None)?;
+        self.count_in();
+        Some(Admission {
+            live: Arc::clone(self),
+            worker,
+            key,
+        })
+    }
+
+    /// As [`admit`](Self::admit) for a connection that the choice has already counted in.
+    pub(crate) fn admit_counted(
+        self: &Arc<Self>,
+        worker: usize,
+        task: AbortHandle,
+    ) -> Option<Admission> {
+        let (worker, key) = self.register(worker, Some(task))?;
+        Some(Admission {
+            live: Arc::clone(self),
+            worker,
+            key,
+        })
+    }
+
+    /// Hands in the handle of the task that holds the admission with this key; aborts the task if
+    /// [`reset_all`](Self::reset_all) came in between.
+    pub fn arm(&self, worker: usize, key: usize, task: AbortHandle) {
+        let Some(part) = self.part(worker) else {
+            return;
+        };
+        let mut open = part.open();
+        if open.closed {
+            drop(open);
+            task.abort();
+        } else if let Some(entry) = open.tasks.get_mut(key) {
+            *entry = Some(task);
+        }
+    }
+
+    /// Counts a connection in; [`release`](Self::release) counts it out.
+    pub(crate) fn count_in(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn register(&self, worker: usize, task: Option<AbortHandle>) -> Option<(u32, u32)> {
+        let mut open = self.part(worker)?.open();
+        if open.closed {
+            return None;
+        }
+        let key = open.tasks.vacant_key();
+        let place = (u32::try_from(worker).ok()?, u32::try_from(key).ok()?);
+        open.tasks.insert(task);
+        Some(place)
+    }
+
+    fn part(&self, worker: usize) -> Option<&WorkerPart> {
+        // More workers than parts would only share a part.
+        let index = worker.checked_rem(self.workers.len())?;
+        self.workers.get(index).map(|part| &**part)
+    }
+}
+
+fn widen(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+/// A connection that is counted as active at a member or listener and can be reset from there,
+/// until this is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    live: Arc<Live>,
+    // Narrow, because every open connection holds two of these.
+    worker: u32,
+    key: u32,
+}
+
+impl Admission {
+    /// Names the place for the task's handle, see [`Live::arm`].
+    #[must_use]
+    pub fn key(&self) -> usize {
+        widen(self.key)
+    }
+
+    /// The handle that was handed in by [`Live::arm`].
+    #[must_use]
+    pub fn task(&self) -> Option<AbortHandle> {
+        let open = self.live.part(widen(self.worker))?.open();
+        open.tasks.get(widen(self.key))?.clone()
+    }
+
+    /// Adds to [`Totals::opened`].
+    pub fn count_opened(&self) {
+        self.add(|part| &part.opened, 1);
+    }
+
+    /// Adds to [`Totals::failed`].
+    pub fn count_failed(&self) {
+        self.add(|part| &part.failed, 1);
+    }
+
+    /// Adds bytes that were passed on towards the member and towards the client.
+    pub fn count_bytes(&self, bytes_in: u64, bytes_out: u64) {
+        if bytes_in > 0 {
+            self.add(|part| &part.bytes_in, bytes_in);
+        }
+        if bytes_out > 0 {
+            self.add(|part| &part.bytes_out, bytes_out);
+        }
+    }
+
+    fn add(&self, counter: impl Fn(&WorkerPart) -> &AtomicU64, amount: u64) {
+        if let Some(part) = self.live.part(widen(self.worker)) {
+            counter(part).fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.live.release();
+        if let Some(part) = self.live.part(widen(self.worker)) {
+            part.open().tasks.try_remove(widen(self.key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[test]
+    fn an_admission_counts_until_it_is_dropped() {
+        let live = Arc::new(Live::new(2));
+        let (first, second) = (live.admit(0).unwrap(), live.admit(1).unwrap());
+        first.count_opened();
+        second.count_opened();
+        first.count_bytes(10, 0);
+        second.count_bytes(5, 7);
+        second.count_failed();
+        assert_eq!(live.active(), 2);
+        drop((first, second));
+        assert_eq!(live.active(), 0);
+        let totals = Totals {
+            opened: 2,
+            failed: 1,
+            bytes_in: 15,
+            bytes_out: 7,
+        };
+        assert_eq!(live.totals(), totals);
+    }
+
+    #[tokio::test]
+    async fn a_reset_cancels_what_is_open_and_admits_nothing_more() {
+        let live = Arc::new(Live::new(2));
+        let mut tasks = Vec::new();
+        for worker in 0..2 {
+            let admission = live.admit(worker).unwrap();
+            let key = admission.key();
+            let task = tokio::spawn(async move {
+                pending::<()>().await;
+                drop(admission);
+            });
+            live.arm(worker, key, task.abort_handle());
+            tasks.push(task);
+        }
+        let unarmed = live.admit(0).unwrap();
+
+        live.reset_all();
+        for task in tasks {
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+        assert!(live.admit(0).is_none());
+
+        // One whose handle comes late is cancelled when it comes.
+        let key = unarmed.key();
+        let late = tokio::spawn(pending::<()>());
+        live.arm(0, key, late.abort_handle());
+        assert!(late.await.unwrap_err().is_cancelled());
+        drop(unarmed);
+        assert_eq!(live.active(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_task_finds_its_own_handle() {
+        let live = Arc::new(Live::new(1));
+        let admission = live.admit(0).unwrap();
+        assert!(admission.task().is_none());
+        let task = tokio::spawn(pending::<()>());
+        live.arm(0, admission.key(), task.abort_handle());
+        assert_eq!(admission.task().map(|task| task.id()), Some(task.id()));
+    }
+}

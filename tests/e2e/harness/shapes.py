@@ -1,0 +1,154 @@
+"""Names, order and JSON types of the fields of each answer.
+
+A shape is a type (int, str, bool), a list with one shape (array of such), or a list of pairs (object
+with exactly these keys in this order).
+"""
+
+ENVELOPE = [("code", int), ("message", str), ("codeDesc", str)]
+REQUEST_ID = [("requestId", int)]
+
+LOAD_BALANCER = [
+    ("loadBalancerId", str),
+    ("unLoadBalancerId", str),
+    ("loadBalancerName", str),
+    ("loadBalancerType", int),
+    ("domain", str),
+    ("loadBalancerVips", [str]),
+    ("status", int),
+    ("createTime", str),
+    ("statusTime", str),
+    ("vpcId", int),
+    ("uniqVpcId", str),
+    ("subnetId", int),
+    ("projectId", int),
+    ("forward", int),
+    ("snat", bool),
+    ("openBgp", int),
+    ("isolation", int),
+    ("log", str),
+]
+
+TCP_LISTENER = [
+    ("listenerId", str),
+    ("loadBalancerPort", int),
+    ("instancePort", int),
+    ("protocol", int),
+    ("status", int),
+    ("listenerName", str),
+    ("unListenerId", str),
+    ("sessionExpire", int),
+    ("healthSwitch", int),
+    ("timeOut", int),
+    ("intervalTime", int),
+    ("healthNum", int),
+    ("unhealthNum", int),
+    ("scheduler", str),
+]
+
+BACKEND = [
+    ("instanceId", str),
+    ("unInstanceId", str),
+    ("instanceName", str),
+    ("lanIp", str),
+    ("wanIpSet", [str]),
+    ("instanceStatus", int),
+    ("weight", int),
+]
+
+HEALTH_ROW = [("ip", str), ("protocol", str), ("port", int), ("vport", int), ("healthStatus", int)]
+
+BY_INSTANCE = [
+    ("loadBalancerId", str),
+    ("unLoadBalancerId", str),
+    ("loadBalancerName", str),
+    ("loadBalancerType", int),
+    ("domain", str),
+    ("loadBalancerVips", [str]),
+    ("createTime", str),
+    ("status", int),
+    ("sessionExpire", int),
+    ("instanceId", str),
+    ("unInstanceId", str),
+    ("instanceName", str),
+    ("backendLanIp", str),
+    ("backendWanIpSet", [str]),
+    ("vpcId", int),
+    ("subnetId", int),
+    ("projectId", int),
+]
+
+HEALTH_PARAMETERS = [("switch", int), ("timeOut", int), ("intervalTime", int), ("healthNum", int), ("unhealthNum", int)]
+
+ANSWERS = {
+    "InquiryLBPrice": [("price", int)],
+    "DescribeLoadBalancers": [("loadBalancerSet", [LOAD_BALANCER]), ("totalCount", int)],
+    "DeleteLoadBalancers": REQUEST_ID,
+    "DescribeLoadBalancersTaskResult": [("data", [("status", int), ("message", str)])],
+    "ModifyLoadBalancerAttributes": REQUEST_ID,
+    "CreateLoadBalancerListeners": [("requestId", int), ("listenerIds", [str])],
+    "DescribeLoadBalancerListeners": [("listenerSet", [TCP_LISTENER]), ("totalCount", int)],
+    "ModifyLoadBalancerListener": REQUEST_ID,
+    "DeleteLoadBalancerListeners": REQUEST_ID,
+    "RegisterInstancesWithLoadBalancer": REQUEST_ID,
+    "DescribeLoadBalancerBackends": [("totalCount", int), ("backendSet", [BACKEND])],
+    "ModifyLoadBalancerBackends": REQUEST_ID,
+    "DeregisterInstancesFromLoadBalancer": REQUEST_ID,
+    "DescribeLBHealthStatus": [("data", [HEALTH_ROW])],
+    "DescribeLoadBalancersByInstances": [("totalCount", int), ("loadBalancerSet", [BY_INSTANCE])],
+    "DescribeLBHealth": [("data", [[("projectId", int), ("LBName", str), ("health", HEALTH_PARAMETERS)]])],
+    "ModifyLBHealth": [("requestId", int), ("data", [("taskId", int)])],
+}
+
+
+def check(value, shape, where="answer"):
+    """Raises AssertionError unless `value` has exactly this shape."""
+    if isinstance(shape, type):
+        assert type(value) is shape, f"{where} is {value!r}, not {shape.__name__}"
+    elif isinstance(shape[0], tuple):
+        assert isinstance(value, dict), f"{where} is {value!r}, not an object"
+        assert list(value) == [name for name, _ in shape], f"{where} has the keys {list(value)}"
+        for name, inner in shape:
+            check(value[name], inner, f"{where}.{name}")
+    else:
+        assert isinstance(value, list), f"{where} is {value!r}, not an array"
+        for index, item in enumerate(value):
+            check(item, shape[0], f"{where}[{index}]")
+
+
+def check_success(action, answer):
+    """The envelope of a success and the Action's fields."""
+    if action == "CreateLoadBalancer":  # unLoadBalancerIds has a key that only the answer knows
+        check({k: v for k, v in answer.items() if k != "unLoadBalancerIds"}, ENVELOPE + [("requestId", int), ("dealIds", [str])])
+        assert list(answer)[-1] == "unLoadBalancerIds", list(answer)
+        assert answer["dealIds"] == [str(answer["requestId"])], answer
+        check(answer["unLoadBalancerIds"], [(answer["dealIds"][0], [str])], "answer.unLoadBalancerIds")
+    else:
+        check(answer, ENVELOPE + ANSWERS[action])
+    assert (answer["code"], answer["message"], answer["codeDesc"]) == (0, "", "Success"), answer
+    return answer
+
+
+CODE_NAMES = {
+    4000: {"InvalidParameter"},
+    4100: {"AuthFailure"},
+    4101: {"AuthFailure.UnauthorizedOperation"},
+    4104: {"AuthFailure.SecretIdNotFound"},
+    4400: {"RequestLimitExceeded"},
+    4500: {"ReplayAttack"},
+    4600: {"UnsupportedProtocol"},
+    5000: {"ResourceNotFound"},
+    5100: {"ResourceOpFailed"},
+    5200: {"ResourceInsufficient"},
+    6000: {"InternalError"},
+    6100: {"InvalidAction"},
+    6200: {"ServiceUnavailable"},
+}
+
+
+def check_error(answer):
+    """The envelope of an error: three keys, a known code with its name, a message that says something."""
+    check(answer, ENVELOPE)
+    assert answer["code"] in CODE_NAMES, answer
+    assert answer["codeDesc"] in CODE_NAMES[answer["code"]], answer
+    assert answer["message"].strip(), answer
+    return answer
