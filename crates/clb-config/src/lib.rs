@@ -1,1 +1,22 @@
-//! Reads and checks clb.toml.
+//! Reads and checks clb.toml (interfaces.md, "clb.toml").
+//!
+//! One table of keys ([`keys`]) says what there is; parsing, checking, suggestions and
+//! docs/configuration.md are made from it. All problems are found in one run and each has its
+//! place in the file.
+
+mod config;
+mod document;
+pub mod keys;
+mod problems;
+mod reference;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{
+    Access, Admin, Api, ApiKey, ApiTls, Backends, Config, Instance, Limits, Log, LogFormat,
+    LogLevel, Prices, Secret, Timeouts, Vips, Workers, load, parse,
+};
+pub use problems::Problems;
+pub use reference::reference;

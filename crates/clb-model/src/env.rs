@@ -96,7 +96,9 @@ impl Env {
             return Err(format!("{address} is the VIP of {owner}"));
         }
         if state.is_held(canonical) {
-            return Err(format!("{address} is the VIP of an instance that is being deleted"));
+            return Err(format!(
+                "{address} is the VIP of an instance that is being deleted"
+            ));
         }
         Ok(())
     }

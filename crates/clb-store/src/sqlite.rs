@@ -85,9 +85,14 @@ impl SqliteStore {
         if !path.exists() {
             return Ok(None);
         }
-        let error = |source| vec![StoreError::Sqlite { path: path.display().to_string(), source }];
-        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .map_err(error)?;
+        let error = |source| {
+            vec![StoreError::Sqlite {
+                path: path.display().to_string(),
+                source,
+            }]
+        };
+        let connection =
+            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
         let found: i64 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(error)?;
@@ -96,8 +101,9 @@ impl SqliteStore {
             let path = path.display().to_string();
             return Err(vec![StoreError::NewerSchema { path, found, known }]);
         }
-        let mut statement =
-            connection.prepare("SELECT kind, id, value FROM objects").map_err(error)?;
+        let mut statement = connection
+            .prepare("SELECT kind, id, value FROM objects")
+            .map_err(error)?;
         let rows = statement
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(error)?;
@@ -116,7 +122,11 @@ impl SqliteStore {
                 }),
             }
         }
-        if problems.is_empty() { Ok(Some(objects)) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Some(objects))
+        } else {
+            Err(problems)
+        }
     }
 
     fn error(&self, source: rusqlite::Error) -> StoreError {
@@ -405,8 +415,13 @@ mod tests {
         assert!(SqliteStore::check(dir.path()).unwrap().is_none());
         assert!(!dir.path().join("state.db").exists());
         let mut store = SqliteStore::open(dir.path()).unwrap();
-        store.commit(vec![transaction(vec![Change::made(network("vpc-a", 1))])]).unwrap();
-        assert_eq!(SqliteStore::check(dir.path()).unwrap().unwrap(), [network("vpc-a", 1)]);
+        store
+            .commit(vec![transaction(vec![Change::made(network("vpc-a", 1))])])
+            .unwrap();
+        assert_eq!(
+            SqliteStore::check(dir.path()).unwrap().unwrap(),
+            [network("vpc-a", 1)]
+        );
         store
             .connection
             .execute_batch(
@@ -416,7 +431,12 @@ mod tests {
         let problems = SqliteStore::check(dir.path()).unwrap_err();
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems.iter().any(|problem| problem.contains("network vpc-b")), "{problems:?}");
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.contains("network vpc-b")),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -11,18 +11,26 @@ use clb_store::SqliteStore;
 /// # Errors
 /// The problems, one a line.
 pub fn stored_state(config: &Config) -> Result<String, String> {
-    let mut lines: Vec<String> =
-        config.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+    let mut lines: Vec<String> = config
+        .warnings
+        .iter()
+        .map(|warning| format!("warning: {warning}"))
+        .collect();
     let objects = match SqliteStore::check(&config.state_dir) {
         Ok(objects) => objects,
         Err(problems) => {
-            let problems: Vec<String> =
-                problems.iter().map(|problem| format!("stored state: {problem}")).collect();
+            let problems: Vec<String> = problems
+                .iter()
+                .map(|problem| format!("stored state: {problem}"))
+                .collect();
             return Err(problems.join("\n"));
         }
     };
     match objects {
-        None => lines.push(format!("no stored state yet in {}", config.state_dir.display())),
+        None => lines.push(format!(
+            "no stored state yet in {}",
+            config.state_dir.display()
+        )),
         Some(objects) => {
             let (mut load_balancers, mut listeners, mut bindings) = (0, 0, 0);
             for object in &objects {
@@ -44,7 +52,10 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
                     Object::Listener(_) => listeners += 1,
                     Object::Binding(bound) => {
                         bindings += 1;
-                        let known = config.instances.iter().any(|entry| entry.id == bound.instance);
+                        let known = config
+                            .instances
+                            .iter()
+                            .any(|entry| entry.id == bound.instance);
                         if !known && bound.instance.parse::<IpAddr>().is_err() {
                             lines.push(format!(
                                 "warning: {} is bound to {} but no longer in [[instances]]; it keeps its address {}",

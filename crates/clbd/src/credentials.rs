@@ -28,7 +28,11 @@ pub struct Credentials {
 impl Credentials {
     /// As the API's gatekeeper takes it.
     pub fn key(&self) -> Key {
-        Key::new(self.secret_id.clone(), self.secret_key.clone(), Access::Full)
+        Key::new(
+            self.secret_id.clone(),
+            self.secret_key.clone(),
+            Access::Full,
+        )
     }
 }
 
@@ -73,8 +77,11 @@ fn write(path: &Path, credentials: &Credentials) -> std::io::Result<()> {
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
     let _ = fs::remove_file(&temporary);
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)
@@ -86,7 +93,10 @@ fn parse(text: &str) -> anyhow::Result<Credentials> {
         Some(toml::Value::String(value)) if !value.is_empty() => Ok(value.clone()),
         _ => bail!("{name} is missing"),
     };
-    Ok(Credentials { secret_id: field("secret_id")?, secret_key: field("secret_key")? })
+    Ok(Credentials {
+        secret_id: field("secret_id")?,
+        secret_key: field("secret_key")?,
+    })
 }
 
 #[cfg(test)]
@@ -98,18 +108,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = ensure(dir.path()).unwrap();
         let second = ensure(dir.path()).unwrap();
-        assert_eq!((&first.secret_id, &first.secret_key), (&second.secret_id, &second.secret_key));
+        assert_eq!(
+            (&first.secret_id, &first.secret_key),
+            (&second.secret_id, &second.secret_key)
+        );
         assert_eq!(first.secret_key.len(), KEY_LENGTH);
         let metadata = fs::metadata(path(dir.path())).unwrap();
-        assert_eq!(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777,
+            0o600
+        );
     }
 
     #[test]
     fn a_damaged_file_is_an_error_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(path(dir.path()), "secret_id = 3\n").unwrap();
-        let error = ensure(dir.path()).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let error = ensure(dir.path())
+            .err()
+            .map(|error| format!("{error:#}"))
+            .unwrap_or_default();
         assert!(error.contains("secret_id is missing"), "{error}");
-        assert_eq!(fs::read_to_string(path(dir.path())).unwrap(), "secret_id = 3\n");
+        assert_eq!(
+            fs::read_to_string(path(dir.path())).unwrap(),
+            "secret_id = 3\n"
+        );
     }
 }

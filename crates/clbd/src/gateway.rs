@@ -103,7 +103,10 @@ fn metrics(board: &Arc<Board>, control: &Control) -> Metrics {
     Metrics::new(env!("CARGO_PKG_VERSION"), Arc::clone(board), move || {
         let view = stats.view();
         let health = &view.health;
-        let mut probe_results = vec![("succeeded", health.succeeded), ("local_error", health.local)];
+        let mut probe_results = vec![
+            ("succeeded", health.succeeded),
+            ("local_error", health.local),
+        ];
         probe_results.extend(health.failed());
         ControlFigures {
             revision: stats.revision(),
@@ -186,11 +189,8 @@ async fn serve(
     )?);
     let workers = start_workers(&board)?;
     let (stop, stopping) = watch::channel(false);
-    let serving_admin = tokio::spawn(admin.serve(
-        metrics(&board, &control),
-        control.ready(),
-        stopping.clone(),
-    ));
+    let serving_admin =
+        tokio::spawn(admin.serve(metrics(&board, &control), control.ready(), stopping.clone()));
     let serving_api = {
         let control = Arc::clone(&control);
         tokio::spawn(async move { control.serve_api(api, acceptor, stopping).await })
@@ -202,12 +202,21 @@ async fn serve(
         tracing::error!(%error, "bound machines can not follow [[instances]]");
     }
     let ready = Ready {
-        api: api_addresses.first().copied().context("[api] listen is empty")?,
+        api: api_addresses
+            .first()
+            .copied()
+            .context("[api] listen is empty")?,
         admin: admin_address,
         state_dir: config.state_dir.clone(),
         certificate,
     };
-    let reload = Reload { config: &config, own_sockets, board: &board, descriptors, level };
+    let reload = Reload {
+        config: &config,
+        own_sockets,
+        board: &board,
+        descriptors,
+        level,
+    };
     let result = run_until_stopped(ready, hook, &control, &mut signals, &reload).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: connections have until timeouts.drain to end");
@@ -291,7 +300,10 @@ impl Reload<'_> {
             tracing::warn!("{warning}");
         }
         for key in settings::needs_restart(self.config, &config) {
-            tracing::warn!(key, "SIGHUP: a new value needs a restart; the old one stays");
+            tracing::warn!(
+                key,
+                "SIGHUP: a new value needs a restart; the old one stays"
+            );
         }
         let settings = match settings::control(&config, self.own_sockets.clone()) {
             Ok(settings) => settings,
@@ -301,7 +313,8 @@ impl Reload<'_> {
             }
         };
         logging::set_level(&self.level, config.log.level);
-        self.board.set_settings(plane_settings(&config, self.descriptors));
+        self.board
+            .set_settings(plane_settings(&config, self.descriptors));
         control.reload(settings);
         if let Err(error) = control.follow_instances().await {
             tracing::error!(%error, "bound machines can not follow [[instances]]");

@@ -29,8 +29,12 @@ pub fn start(level: LogLevel, format: LogFormat) -> anyhow::Result<LevelHandle> 
     let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(level);
     match format {
-        LogFormat::Text => registry.with(to_stderr.with_ansi(false).with_target(false)).try_init(),
-        LogFormat::Json => registry.with(to_stderr.json().flatten_event(true)).try_init(),
+        LogFormat::Text => registry
+            .with(to_stderr.with_ansi(false).with_target(false))
+            .try_init(),
+        LogFormat::Json => registry
+            .with(to_stderr.json().flatten_event(true))
+            .try_init(),
     }
     .map_err(|error| anyhow!("the log can not be set up: {error}"))?;
     Ok(handle)

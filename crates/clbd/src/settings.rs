@@ -93,8 +93,14 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
             url_bytes: limits.api_url_bytes,
             body_bytes: limits.api_body_bytes,
         },
-        prices: Prices { public: config.prices.public, private: config.prices.private },
-        applier: ApplierSettings { drain: config.timeouts.drain, task: config.timeouts.task },
+        prices: Prices {
+            public: config.prices.public,
+            private: config.prices.private,
+        },
+        applier: ApplierSettings {
+            drain: config.timeouts.drain,
+            task: config.timeouts.task,
+        },
     })
 }
 

@@ -27,12 +27,18 @@ pub async fn serve(address: SocketAddr, name: &'static str) -> std::io::Result<I
             }
         };
         let answer = service_fn(move |request: Request<hyper::body::Incoming>| async move {
-            let text = format!("hello from {name}: {} {}\n", request.method(), request.uri().path());
+            let text = format!(
+                "hello from {name}: {} {}\n",
+                request.method(),
+                request.uri().path()
+            );
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text))))
         });
         tokio::spawn(async move {
             // The balancer's health checks come and go without a word.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
         });
     }
 }

@@ -51,7 +51,11 @@ impl Client {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { address, credentials, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self {
+            address,
+            credentials,
+            tls: TlsConnector::from(Arc::new(config)),
+        })
     }
 
     /// Calls an Action and returns its answer.
@@ -76,8 +80,13 @@ impl Client {
         let text = string_to_sign("POST", &host, PATH, &all);
         let signature = sign(&self.credentials.secret_key, Algorithm::HmacSha256, &text);
         all.push(("Signature".to_owned(), signature));
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
-        let answer = self.send(&host, body).await.with_context(|| action.to_owned())?;
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(all)
+            .finish();
+        let answer = self
+            .send(&host, body)
+            .await
+            .with_context(|| action.to_owned())?;
         match answer.get("code").and_then(Value::as_i64) {
             Some(0) => Ok(answer),
             _ => bail!("{action}: {}", answer.get("message").unwrap_or(&answer)),
@@ -103,11 +112,16 @@ impl Client {
                 match result.pointer("/data/status").and_then(Value::as_i64) {
                     Some(0) => return Ok(answer),
                     Some(2) => tokio::time::sleep(POLL).await,
-                    _ => bail!("{action}: {}", result.pointer("/data/message").unwrap_or(&result)),
+                    _ => bail!(
+                        "{action}: {}",
+                        result.pointer("/data/message").unwrap_or(&result)
+                    ),
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waited).await.context("the task does not end")?
+        tokio::time::timeout(PATIENCE, waited)
+            .await
+            .context("the task does not end")?
     }
 
     async fn send(&self, host: &str, body: String) -> anyhow::Result<Value> {

@@ -22,9 +22,24 @@ struct Backend {
 }
 
 const BACKENDS: [Backend; 3] = [
-    Backend { id: "ins-web1", name: "web-1", address: Ipv4Addr::new(127, 20, 0, 1), weight: "10" },
-    Backend { id: "ins-web2", name: "web-2", address: Ipv4Addr::new(127, 20, 0, 2), weight: "6" },
-    Backend { id: "ins-web3", name: "web-3", address: Ipv4Addr::new(127, 20, 0, 3), weight: "4" },
+    Backend {
+        id: "ins-web1",
+        name: "web-1",
+        address: Ipv4Addr::new(127, 20, 0, 1),
+        weight: "10",
+    },
+    Backend {
+        id: "ins-web2",
+        name: "web-2",
+        address: Ipv4Addr::new(127, 20, 0, 2),
+        weight: "6",
+    },
+    Backend {
+        id: "ins-web3",
+        name: "web-3",
+        address: Ipv4Addr::new(127, 20, 0, 3),
+        weight: "4",
+    },
 ];
 
 /// The first address of the demo's pool of VIPs.
@@ -57,7 +72,9 @@ pub fn run(dir: &Path) -> anyhow::Result<()> {
 
 fn free_port(addresses: &[Ipv4Addr], preferred: u16) -> anyhow::Result<u16> {
     let is_free = |port: &u16| {
-        addresses.iter().all(|address| TcpListener::bind((*address, *port)).is_ok())
+        addresses
+            .iter()
+            .all(|address| TcpListener::bind((*address, *port)).is_ok())
     };
     (preferred..preferred.saturating_add(PORTS_TRIED))
         .find(is_free)
@@ -77,7 +94,10 @@ fn prepare(dir: &Path) -> anyhow::Result<Ports> {
                 .and_then(|port| u16::try_from(port).ok())
                 .with_context(|| format!("{}: {name} is no port", memory.display()))
         };
-        return Ok(Ports { backends: port("backends")?, listener: port("listener")? });
+        return Ok(Ports {
+            backends: port("backends")?,
+            listener: port("listener")?,
+        });
     }
     let ports = Ports {
         backends: free_port(&BACKENDS.map(|backend| backend.address), 9001)?,
@@ -126,39 +146,52 @@ fn config_text(api: u16, admin: u16) -> String {
 
 /// The backends have a thread of their own, as machines of their own would.
 fn start_backends(ports: Ports) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     // Bound here first, so that a taken port is an error and not a line in the log.
     for backend in &BACKENDS {
         let address = SocketAddr::from((backend.address, ports.backends));
         TcpListener::bind(address).with_context(|| format!("backend {address}"))?;
     }
-    std::thread::Builder::new().name("demo-backends".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let mut serving = tokio::task::JoinSet::new();
-            for backend in &BACKENDS {
-                let address = SocketAddr::from((backend.address, ports.backends));
-                serving.spawn(backend::serve(address, backend.name));
-            }
-            while let Some(ended) = serving.join_next().await {
-                tracing::error!(?ended, "a demo backend ended");
-            }
-        });
-    })?;
+    std::thread::Builder::new()
+        .name("demo-backends".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let mut serving = tokio::task::JoinSet::new();
+                for backend in &BACKENDS {
+                    let address = SocketAddr::from((backend.address, ports.backends));
+                    serving.spawn(backend::serve(address, backend.name));
+                }
+                while let Some(ended) = serving.join_next().await {
+                    tracing::error!(?ended, "a demo backend ended");
+                }
+            });
+        })?;
     Ok(())
 }
 
 /// Creates the demo's load balancer through the API, unless an earlier run has.
 async fn set_up(ready: Ready, ports: Ports, config: &Path) -> anyhow::Result<()> {
     let credentials = credentials::ensure(&ready.state_dir)?;
-    let certificate =
-        ready.certificate.clone().context("the demo needs [api] tls = \"self-signed\"")?;
+    let certificate = ready
+        .certificate
+        .clone()
+        .context("the demo needs [api] tls = \"self-signed\"")?;
     let client = Client::new(ready.api, credentials, &certificate)?;
-    let existing = client.call("DescribeLoadBalancers", &[("forward", "-1")]).await?;
-    let id = match existing.pointer("/loadBalancerSet/0/loadBalancerId").and_then(Value::as_str) {
+    let existing = client
+        .call("DescribeLoadBalancers", &[("forward", "-1")])
+        .await?;
+    let id = match existing
+        .pointer("/loadBalancerSet/0/loadBalancerId")
+        .and_then(Value::as_str)
+    {
         Some(id) => id.to_owned(),
         None => create(&client, ports).await?,
     };
-    let described = client.call("DescribeLoadBalancers", &[("loadBalancerIds.0", &id)]).await?;
+    let described = client
+        .call("DescribeLoadBalancers", &[("loadBalancerIds.0", &id)])
+        .await?;
     let vip = described
         .pointer("/loadBalancerSet/0/loadBalancerVips/0")
         .and_then(Value::as_str)
@@ -191,7 +224,10 @@ async fn set_up(ready: Ready, ports: Ports, config: &Path) -> anyhow::Result<()>
 
 async fn create(client: &Client, ports: Ports) -> anyhow::Result<String> {
     let created = client
-        .change("CreateLoadBalancer", &[("loadBalancerType", "2"), ("loadBalancerName", "demo")])
+        .change(
+            "CreateLoadBalancer",
+            &[("loadBalancerType", "2"), ("loadBalancerName", "demo")],
+        )
         .await?;
     let id = created
         .get("unLoadBalancerIds")
@@ -203,12 +239,22 @@ async fn create(client: &Client, ports: Ports) -> anyhow::Result<String> {
         .to_owned();
     let mut backends = vec![("loadBalancerId".to_owned(), id.clone())];
     for (index, backend) in BACKENDS.iter().enumerate() {
-        backends.push((format!("backends.{index}.instanceId"), backend.id.to_owned()));
-        backends.push((format!("backends.{index}.weight"), backend.weight.to_owned()));
+        backends.push((
+            format!("backends.{index}.instanceId"),
+            backend.id.to_owned(),
+        ));
+        backends.push((
+            format!("backends.{index}.weight"),
+            backend.weight.to_owned(),
+        ));
     }
-    let backends: Vec<(&str, &str)> =
-        backends.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    client.change("RegisterInstancesWithLoadBalancer", &backends).await?;
+    let backends: Vec<(&str, &str)> = backends
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    client
+        .change("RegisterInstancesWithLoadBalancer", &backends)
+        .await?;
     client
         .change(
             "CreateLoadBalancerListeners",

@@ -1,0 +1,525 @@
+//! Every key of clb.toml.
+
+use crate::value::Kind;
+
+/// When a key can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// In this version.
+    Now,
+    /// Later; only its default is accepted until then. Says what it comes with.
+    Later(&'static str),
+}
+
+/// A key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `section.key`, or the key alone.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default as TOML; none: the key is required.
+    pub default: Option<&'static str>,
+    /// When it can be used.
+    pub availability: Availability,
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+/// A section that is written once, `[name]`.
+pub const TABLES: &[&str] = &[
+    "api",
+    "admin",
+    "workers",
+    "vips",
+    "backends",
+    "limits",
+    "timeouts",
+    "persistence",
+    "http",
+    "health",
+    "access_log",
+    "prices",
+    "log",
+];
+
+/// Sections that are written once for each element, `[[name]]`.
+pub const ARRAYS: &[&str] = &["api.keys", "instances"];
+
+/// Sections of later versions, and what they come with.
+pub const LATER_ARRAYS: &[(&str, &str)] = &[
+    ("certificates", "HTTPS"),
+    ("load_balancers", "the declared configuration"),
+];
+
+const DURATION: Kind = Kind::Duration { zero: false };
+const DURATION_OR_NONE: Kind = Kind::Duration { zero: true };
+const COUNT: Kind = Kind::Int {
+    min: 0,
+    max: 1_000_000_000,
+};
+
+const fn now(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default: Some(default),
+        availability: Availability::Now,
+        meaning,
+    }
+}
+
+const fn required(path: &'static str, kind: Kind, meaning: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default: None,
+        availability: Availability::Now,
+        meaning,
+    }
+}
+
+const fn later(
+    path: &'static str,
+    kind: Kind,
+    default: &'static str,
+    with: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        path,
+        kind,
+        default: Some(default),
+        availability: Availability::Later(with),
+        meaning,
+    }
+}
+
+/// All keys, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    now(
+        "state_dir",
+        Kind::Path,
+        "\"clb-state\"",
+        "Folder of the embedded database, the API's generated certificate and key pair.",
+    ),
+    now(
+        "api.listen",
+        Kind::Sockets,
+        "[\"127.0.0.1:8443\"]",
+        "Where the Action API listens.",
+    ),
+    now(
+        "api.tls",
+        Kind::Tls,
+        "\"self-signed\"",
+        "The API's certificate: made by clbd and kept in state_dir, none, or from PEM files.",
+    ),
+    now(
+        "api.region",
+        Kind::Name,
+        "\"ap-guangzhou\"",
+        "The region that requests must name, if they name one.",
+    ),
+    now(
+        "api.hosts",
+        Kind::Names,
+        "[]",
+        "Extra host names accepted in the signed string; the Host header always is.",
+    ),
+    required(
+        "api.keys.secret_id",
+        Kind::Name,
+        "SecretId of a key pair. Without any [[api.keys]] a pair is generated into state_dir/credentials.toml.",
+    ),
+    now(
+        "api.keys.secret_key",
+        Kind::Secret,
+        "\"-\"",
+        "SecretKey; either this or secret_key_file.",
+    ),
+    now(
+        "api.keys.secret_key_file",
+        Kind::Path,
+        "\"-\"",
+        "File that holds the SecretKey; one line break at its end is dropped.",
+    ),
+    now(
+        "api.keys.access",
+        Kind::Word(&["full", "read-only"]),
+        "\"full\"",
+        "Which Actions the key may call: all, or those that change nothing.",
+    ),
+    now(
+        "admin.listen",
+        Kind::Socket,
+        "\"127.0.0.1:9180\"",
+        "Plain HTTP for operators: /healthz, /readyz, /metrics.",
+    ),
+    now(
+        "workers.count",
+        Kind::Int { min: 0, max: 1024 },
+        "0",
+        "Data-plane worker threads; 0 is one per usable core.",
+    ),
+    now(
+        "vips.public",
+        Kind::Networks,
+        "[\"127.10.0.0/16\"]",
+        "Addresses for load balancers of loadBalancerType 2.",
+    ),
+    now(
+        "vips.private",
+        Kind::Networks,
+        "[\"127.11.0.0/16\"]",
+        "Addresses for load balancers of loadBalancerType 3.",
+    ),
+    later(
+        "vips.interface",
+        Kind::Text,
+        "\"\"",
+        "address management",
+        "Interface to which VIPs are added; \"\": they exist already, as all of loopback's do.",
+    ),
+    now(
+        "vips.domain_suffix",
+        Kind::Name,
+        "\"clb.internal\"",
+        "Completes the domain of a classic public load balancer.",
+    ),
+    required(
+        "instances.id",
+        Kind::Name,
+        "instanceId of a machine behind the gateway.",
+    ),
+    required("instances.ip", Kind::Address, "Its address."),
+    now(
+        "instances.name",
+        Kind::Text,
+        "\"\"",
+        "Answered as instanceName.",
+    ),
+    now(
+        "instances.wan_ips",
+        Kind::Addresses,
+        "[]",
+        "Answered as wanIpSet.",
+    ),
+    now(
+        "backends.networks",
+        Kind::Networks,
+        "[\"0.0.0.0/0\", \"::/0\"]",
+        "Where backend addresses may lie.",
+    ),
+    now(
+        "limits.connections",
+        COUNT,
+        "0",
+        "Client connections open at once; 0 is what RLIMIT_NOFILE allows.",
+    ),
+    later(
+        "limits.request_line",
+        Kind::Size,
+        "\"16KiB\"",
+        "HTTP",
+        "Longest request line; 414.",
+    ),
+    later(
+        "limits.request_head",
+        Kind::Size,
+        "\"64KiB\"",
+        "HTTP",
+        "Longest request head; 431.",
+    ),
+    later(
+        "limits.request_fields",
+        COUNT,
+        "128",
+        "HTTP",
+        "Most header fields of a request; 431.",
+    ),
+    later(
+        "limits.response_head",
+        Kind::Size,
+        "\"64KiB\"",
+        "HTTP",
+        "Longest head of a backend's answer; 502.",
+    ),
+    later(
+        "limits.request_body",
+        Kind::Size,
+        "\"0\"",
+        "HTTP",
+        "Longest request body; 413. 0 is no limit.",
+    ),
+    now(
+        "limits.persistence_entries",
+        COUNT,
+        "1000000",
+        "Clients that layer-4 session persistence remembers; the oldest go first. 0 is no limit.",
+    ),
+    later(
+        "limits.udp_sessions",
+        COUNT,
+        "262144",
+        "UDP",
+        "UDP sessions at once.",
+    ),
+    later(
+        "limits.h2_concurrent_streams",
+        COUNT,
+        "128",
+        "HTTPS",
+        "HTTP/2 streams at once in a connection.",
+    ),
+    now(
+        "limits.api_url_bytes",
+        Kind::Size,
+        "\"64KiB\"",
+        "Longest target of an API request; 414. Beyond 65,534 bytes none is read.",
+    ),
+    now(
+        "limits.api_body_bytes",
+        Kind::Size,
+        "\"1MiB\"",
+        "Longest body of an API request; 413. 0 is no limit.",
+    ),
+    now(
+        "limits.api_nonces",
+        COUNT,
+        "1000000",
+        "API requests remembered so that none comes twice; full: 4400. 0 is no limit.",
+    ),
+    now(
+        "limits.api_requests_per_second",
+        COUNT,
+        "200",
+        "API requests for each key; beyond: 4400. 0 is no limit.",
+    ),
+    now(
+        "limits.load_balancers",
+        COUNT,
+        "1000",
+        "Load balancers; 0 is no limit.",
+    ),
+    now(
+        "limits.listeners_per_load_balancer",
+        COUNT,
+        "500",
+        "Listeners of one load balancer; 0 is no limit.",
+    ),
+    later(
+        "limits.rules_per_listener",
+        COUNT,
+        "20000",
+        "HTTP",
+        "Rules of one listener; 0 is no limit.",
+    ),
+    now(
+        "limits.backends_per_pool",
+        COUNT,
+        "1000",
+        "Backends of one pool; 0 is no limit.",
+    ),
+    later(
+        "limits.certificates",
+        COUNT,
+        "10000",
+        "HTTPS",
+        "Stored certificates; 0 is no limit.",
+    ),
+    later(
+        "timeouts.client_header",
+        DURATION,
+        "\"60s\"",
+        "HTTP",
+        "Until a request's head is complete; 408.",
+    ),
+    later(
+        "timeouts.client_body",
+        DURATION,
+        "\"60s\"",
+        "HTTP",
+        "Between two reads of a request's body; 408.",
+    ),
+    later(
+        "timeouts.client_keepalive",
+        DURATION,
+        "\"75s\"",
+        "HTTP",
+        "Between two requests of a connection.",
+    ),
+    later(
+        "timeouts.tls_handshake",
+        DURATION,
+        "\"10s\"",
+        "HTTPS",
+        "For a TLS handshake.",
+    ),
+    now(
+        "timeouts.backend_connect",
+        DURATION,
+        "\"3s\"",
+        "For one attempt to connect to a backend; then the next backend is tried.",
+    ),
+    later(
+        "timeouts.backend_response",
+        DURATION,
+        "\"60s\"",
+        "HTTP",
+        "Until the head of an answer, and between two reads; 504.",
+    ),
+    later(
+        "timeouts.backend_keepalive",
+        DURATION,
+        "\"60s\"",
+        "HTTP",
+        "How long an idle backend connection is kept.",
+    ),
+    later(
+        "timeouts.tunnel_idle",
+        DURATION,
+        "\"900s\"",
+        "HTTP",
+        "Idle time of an upgraded connection.",
+    ),
+    now(
+        "timeouts.tcp_idle",
+        DURATION,
+        "\"900s\"",
+        "Idle time of a TCP connection; then both sides are reset.",
+    ),
+    later(
+        "timeouts.udp_idle",
+        DURATION,
+        "\"90s\"",
+        "UDP",
+        "Idle time of a UDP session.",
+    ),
+    now(
+        "timeouts.drain",
+        DURATION_OR_NONE,
+        "\"60s\"",
+        "What connections get when their backend, listener or the gateway goes; \"0s\" resets at once.",
+    ),
+    now(
+        "timeouts.task",
+        DURATION,
+        "\"60s\"",
+        "A task that is not in force by then fails and is taken back.",
+    ),
+    later(
+        "persistence.drain_keeps_sessions",
+        Kind::Bool,
+        "false",
+        "layer 4 to the limit",
+        "Whether clients stay with a backend of weight 0 until their session expires.",
+    ),
+    later(
+        "http.via",
+        Kind::Bool,
+        "false",
+        "HTTP",
+        "Whether a Via field is added.",
+    ),
+    later(
+        "http.no_backend_status",
+        Kind::Int { min: 200, max: 599 },
+        "503",
+        "HTTP",
+        "Status when there is no backend.",
+    ),
+    later(
+        "http.session_cookie",
+        Kind::Name,
+        "\"clb_route\"",
+        "HTTP",
+        "Name of the session persistence cookie.",
+    ),
+    later(
+        "health.http_method",
+        Kind::Word(&["GET", "HEAD"]),
+        "\"GET\"",
+        "HTTP",
+        "Method of HTTP probes.",
+    ),
+    later(
+        "health.udp_payload",
+        Kind::Text,
+        "\"\"",
+        "UDP",
+        "What a UDP probe sends.",
+    ),
+    later(
+        "health.passive",
+        Kind::Bool,
+        "true",
+        "HTTP",
+        "Whether failing traffic takes a backend out for a while.",
+    ),
+    later(
+        "access_log.enabled",
+        Kind::Bool,
+        "false",
+        "the access log",
+        "Whether requests are logged.",
+    ),
+    later(
+        "access_log.retention",
+        DURATION,
+        "\"72h\"",
+        "the access log",
+        "How long rows are kept.",
+    ),
+    later(
+        "access_log.max_bytes",
+        Kind::Size,
+        "\"1GiB\"",
+        "the access log",
+        "How much is kept.",
+    ),
+    later(
+        "access_log.file",
+        Kind::Text,
+        "\"\"",
+        "the access log",
+        "Extra target: a file.",
+    ),
+    later(
+        "access_log.syslog",
+        Kind::Text,
+        "\"\"",
+        "the access log",
+        "Extra target: a syslog server.",
+    ),
+    now(
+        "prices.public",
+        COUNT,
+        "2",
+        "What InquiryLBPrice answers for loadBalancerType 2, in 0.01 CNY per hour.",
+    ),
+    now(
+        "prices.private",
+        COUNT,
+        "2",
+        "What InquiryLBPrice answers for loadBalancerType 3, in 0.01 CNY per hour.",
+    ),
+    now(
+        "log.level",
+        Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        "\"info\"",
+        "What is logged.",
+    ),
+    now(
+        "log.format",
+        Kind::Word(&["text", "json"]),
+        "\"text\"",
+        "How it is logged, on standard error.",
+    ),
+];
+
+/// A key by its path.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}

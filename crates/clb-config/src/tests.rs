@@ -1,0 +1,233 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use crate::document::default_of;
+use crate::keys::KEYS;
+use crate::*;
+
+fn config(text: &str) -> Config {
+    parse(text, Path::new("etc/clb.toml")).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    match parse(text, Path::new("clb.toml")) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems
+            .to_string()
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect(),
+    }
+}
+
+#[test]
+fn every_default_is_of_its_kind() {
+    for key in KEYS {
+        assert!(
+            key.default.is_none() || default_of(key).is_some(),
+            "{}",
+            key.path
+        );
+    }
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config = config("");
+    assert_eq!(config.state_dir, Path::new("etc/clb-state"));
+    assert_eq!(config.api.listen, ["127.0.0.1:8443".parse().unwrap()]);
+    assert_eq!(config.api.tls, ApiTls::SelfSigned);
+    assert_eq!(config.limits.api_body_bytes, 1 << 20);
+    assert_eq!(config.timeouts.drain.as_secs(), 60);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn the_example_has_no_problems() {
+    let text = include_str!("../../../config/clb.toml");
+    assert_eq!(config(text).instances.len(), 2);
+}
+
+#[test]
+fn the_reference_is_current() {
+    let written = include_str!("../../../docs/configuration.md");
+    assert!(
+        written == reference(),
+        "run: cargo run -p clb-config --example reference > docs/configuration.md"
+    );
+}
+
+#[test]
+fn each_problem_has_its_place_and_says_what_is_allowed() {
+    for (text, expected) in [
+        (
+            "state_dri = 1",
+            "clb.toml:1:1: state_dri: unknown key; did you mean state_dir?",
+        ),
+        (
+            "[limits]\nconections = 5",
+            "clb.toml:2:1: limits.conections: unknown key; did you mean limits.connections?",
+        ),
+        (
+            "[workers]\n  count = \"many\"",
+            "clb.toml:2:3: workers.count = \"many\": must be a whole number from 0 to 1024",
+        ),
+        (
+            "[workers]\ncount = -1",
+            "clb.toml:2:1: workers.count = -1: must be a whole number from 0 to 1024",
+        ),
+        (
+            "[api]\nlisten = [\"here\"]",
+            "clb.toml:2:1: api.listen = [\"here\"]: must be an array of addresses and ports such as [\"127.0.0.1:8443\"], at least one",
+        ),
+        (
+            "[api]\nlisten = []",
+            "clb.toml:2:1: api.listen = []: must be an array of addresses and ports such as [\"127.0.0.1:8443\"], at least one",
+        ),
+        (
+            "[timeouts]\ntask = \"0s\"",
+            "clb.toml:2:1: timeouts.task = \"0s\": must be a duration such as \"500ms\", \"5s\", \"2m\" or \"72h\", more than 0",
+        ),
+        (
+            "[vips]\npublic = [\"127.10.0.1/16\"]",
+            "clb.toml:2:1: vips.public = [\"127.10.0.1/16\"]: must be an array of networks such as [\"10.0.0.0/8\"]",
+        ),
+        (
+            "[vips]\nprivate = [\"127.10.3.0/24\"]",
+            "clb.toml:2:1: vips.private 127.10.3.0/24 and vips.public 127.10.0.0/16 overlap",
+        ),
+        (
+            "[[instances]]\nid = \"a\"",
+            "clb.toml:1:1: instances.ip: is required and must be an IP address",
+        ),
+        (
+            "[[instances]]\nid = \"a\"\nip = \"224.0.0.1\"",
+            "clb.toml:3:1: instances.ip = \"224.0.0.1\": a multicast address can not be a backend",
+        ),
+        (
+            "[backends]\nnetworks = [\"10.0.0.0/8\"]\n[[instances]]\nid = \"a\"\nip = \"11.0.0.1\"",
+            "clb.toml:5:1: instances.ip = \"11.0.0.1\": lies outside [backends] networks",
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:8443\"",
+            "clb.toml:2:1: admin.listen: 127.0.0.1:8443 is used twice",
+        ),
+        (
+            "[vips]\ninterface = \"eth0\"",
+            "clb.toml:2:1: vips.interface = \"eth0\": not available yet, it comes with address management; until then only its default \"\" is accepted",
+        ),
+        (
+            "[[certificates]]\nid = \"x\"",
+            "clb.toml:1:3: [[certificates]]: not available yet, it comes with HTTPS",
+        ),
+        (
+            "[api.keys]\nx = 1",
+            "clb.toml:1:6: api.keys: must be sections [[api.keys]]",
+        ),
+        ("log = 3", "clb.toml:1:1: log: must be a section [log]"),
+    ] {
+        assert_eq!(problems(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_problems_come_in_one_run_in_file_order() {
+    let text = "[timeouts]\ndrain = 5\n[log]\nlevel = \"loud\"\n[[instances]]\nid = \"a\"\nip = \"1.1.1.1\"\n[[instances]]\nid = \"a\"\nip = \"x\"\n";
+    let found = problems(text);
+    let places: Vec<&str> = found
+        .iter()
+        .filter_map(|line| line.split(": ").next())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "clb.toml:2:1",
+            "clb.toml:4:1",
+            "clb.toml:9:1",
+            "clb.toml:10:1"
+        ],
+        "{found:?}"
+    );
+}
+
+#[test]
+fn syntax_errors_have_places_too() {
+    let found = problems("[api]\nlisten = [\"127.0.0.1:1\"\n\n[log\nlevel = \"info\"\n");
+    assert!(
+        !found.is_empty() && found.iter().all(|line| line.starts_with("clb.toml:")),
+        "{found:?}"
+    );
+    assert!(
+        problems("a = 1\na = 2")[0].starts_with("clb.toml:2:1: "),
+        "{:?}",
+        problems("a = 1\na = 2")
+    );
+}
+
+#[test]
+fn defaults_of_later_keys_are_accepted() {
+    let text = "[limits]\nrequest_line = \"16KiB\"\nrequest_body = 0\n[http]\nvia = false\n[access_log]\nretention = \"72h\"\n";
+    config(text);
+}
+
+#[test]
+fn keys_come_inline_or_from_a_file_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key"), "from-file\n").unwrap();
+    let text = "[[api.keys]]\nsecret_id = \"a\"\nsecret_key = \"inline-secret\"\n[[api.keys]]\nsecret_id = \"b\"\nsecret_key_file = \"key\"\naccess = \"read-only\"\n";
+    let config = parse(text, &dir.path().join("clb.toml")).unwrap();
+    assert_eq!(config.api.keys[0].secret_key.expose(), "inline-secret");
+    assert_eq!(config.api.keys[1].secret_key.expose(), "from-file");
+    assert_eq!(config.api.keys[1].access, Access::ReadOnly);
+    assert!(!format!("{config:?}").contains("secret\""));
+    let bad = problems("[[api.keys]]\nsecret_id = \"a\"\nsecret_key = \"top secret\"\n");
+    assert!(
+        bad[0].contains("(hidden)") && !bad[0].contains("top secret"),
+        "{bad:?}"
+    );
+    assert!(problems("[[api.keys]]\nsecret_id = \"a\"\n")[0].contains("is required"));
+    assert!(
+        problems("[[api.keys]]\nsecret_id = \"a\"\nsecret_key_file = \"ghost\"\n")[0]
+            .contains("clb.toml:3:1")
+    );
+    let twice = "[[api.keys]]\nsecret_id = \"a\"\nsecret_key = \"x\"\n";
+    assert!(problems(&twice.repeat(2))[0].contains("clb.toml:5:1: api.keys.secret_id"));
+}
+
+#[test]
+fn risky_settings_are_warned_of() {
+    let config = config(
+        "[api]\nlisten = [\"0.0.0.0:8443\"]\ntls = \"off\"\n[admin]\nlisten = \"0.0.0.0:9180\"\n",
+    );
+    assert_eq!(config.warnings.len(), 2);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = load(Path::new("no/such/clb.toml")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("no/such/clb.toml:1:1: can not be read"),
+        "{error}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "(?s).{0,200}") {
+        let _ = parse(&text, Path::new("clb.toml"));
+    }
+
+    #[test]
+    fn a_mutated_example_has_problems_inside_the_file(place in 0usize..4000, with in "[\\[\\]=\"a-z0-9\n.]{0,3}") {
+        let example = include_str!("../../../config/clb.toml");
+        let cut = (0..=place.min(example.len())).rev().find(|at| example.is_char_boundary(*at)).unwrap_or(0);
+        let text = format!("{}{with}{}", &example[..cut], &example[cut..]);
+        if let Err(problems) = parse(&text, Path::new("clb.toml")) {
+            let lines = text.lines().count() + 1;
+            for (line, column, message) in problems.iter() {
+                prop_assert!(*line >= 1 && *line <= lines && *column >= 1 && !message.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Out of descriptors. A program of its own, because the limit is the whole process's.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+
+use clb_snapshot::Refusal;
+use common::{Plane, assert_reset, echo, eventually, patient, ping, serving_backend, settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+/// Unconnected, so that connecting needs no further descriptor.
+fn clients(count: usize) -> Vec<Socket> {
+    (0..count)
+        .map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap())
+        .collect()
+}
+
+fn connect(socket: Socket, addr: SocketAddr) -> TcpStream {
+    socket.connect(&addr.into()).unwrap();
+    patient(socket.into())
+}
+
+#[test]
+fn without_descriptors_clients_wait_or_are_reset_and_are_served_when_there_are_some_again() {
+    let plane = Plane::new(settings());
+    let served = plane.listen(&[(serving_backend(echo), 10)]);
+    let refused = || plane.board.refused.total(Refusal::Descriptors);
+    let (waiting, unlucky) = (clients(5), clients(1));
+
+    let limit = Rlimit {
+        current: Some(200),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let mut fillers: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+
+    // One descriptor: enough to accept, too few to connect. That is not the backend's failure.
+    fillers.pop();
+    for socket in unlucky {
+        assert_reset(&mut connect(socket, served.addr));
+    }
+    assert_eq!(refused(), 1);
+    assert_eq!(served.member(0).totals().failed, 0);
+
+    // None: the kernel's queue holds the clients until there are.
+    eventually("the last descriptor is filled", || {
+        File::open("/dev/null").is_ok_and(|file| {
+            fillers.push(file);
+            true
+        })
+    });
+    let mut waiting: Vec<_> = waiting
+        .into_iter()
+        .map(|socket| connect(socket, served.addr))
+        .collect();
+    eventually("accepting fails", || refused() > 1);
+    assert_eq!(plane.board.connections(), 0);
+    drop(fillers);
+    waiting
+        .iter_mut()
+        .for_each(|client| ping(client, b"at last"));
+    assert_eq!(served.member(0).totals().opened, 5);
+}
