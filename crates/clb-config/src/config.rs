@@ -455,10 +455,11 @@ fn key(values: &Values, folder: &Path, problems: &mut Collector) -> Option<ApiKe
             return None;
         }
         (None, None) => {
-            problems.add(
-                values.offset,
-                "api.keys: secret_key or secret_key_file is required",
-            );
+            let said = ["api.keys.secret_key", "api.keys.secret_key_file"];
+            if !said.iter().any(|path| values.is_mentioned(path)) {
+                let message = "api.keys: secret_key or secret_key_file is required";
+                problems.add(values.offset, message);
+            }
             return None;
         }
     };

@@ -135,6 +135,7 @@ impl Reader<'_> {
             };
             for (name, value) in table {
                 let path = join(section, name.get_ref());
+                values.mentioned.extend(find(&path).map(|key| key.path));
                 let placed = self.key(
                     &path,
                     section,
@@ -150,9 +151,7 @@ impl Reader<'_> {
                         .path
                         .rsplit_once('.')
                         .is_some_and(|(owner, _)| owner == section)
-                    && !table
-                        .iter()
-                        .any(|(name, _)| join(section, name.get_ref()) == key.path)
+                    && !values.is_mentioned(key.path)
             });
             for key in missing {
                 let message = format!(

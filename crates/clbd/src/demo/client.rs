@@ -78,7 +78,7 @@ impl Client {
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
         let text = string_to_sign("POST", &host, PATH, &all);
-        let signature = sign(&self.credentials.secret_key, Algorithm::HmacSha256, &text);
+        let signature = sign(&self.credentials.secret_key, Algorithm::Sha256, &text);
         all.push(("Signature".to_owned(), signature));
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(all)
