@@ -104,7 +104,12 @@ impl Writer<'_> {
         kind: MetricType,
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
+        // The encoder ends the names of counters with `_total` itself.
+        let stem = match kind {
+            MetricType::Counter => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
+        let mut metric = self.encoder.encode_descriptor(stem, help, None, kind)?;
         for (labels, value) in samples {
             if labels.is_empty() {
                 sample(&mut metric, kind, value)?;
@@ -381,8 +386,8 @@ fn control(writer: &mut Writer<'_>, figures: &ControlFigures) -> fmt::Result {
         plain(count(figures.health_members)),
     )?;
     writer.gauge(
-        "clb_health_probes",
-        "Distinct probes; equal checks share one.",
+        "clb_health_targets",
+        "Distinct targets that are probed; equal checks share one.",
         plain(count(figures.health_probes)),
     )?;
     writer.counter(
