@@ -29,8 +29,6 @@ OF_ONE = [
     ("ModifyLoadBalancerBackends", {"backends": [{"instanceId": "127.0.0.9", "weight": 1}]}),
     ("DeregisterInstancesFromLoadBalancer", {"backends": [{"instanceId": "127.0.0.9"}]}),
     ("DescribeLBHealthStatus", {}),
-    ("DescribeLBHealth", {}),
-    ("ModifyLBHealth", {"switch": 1, "timeOut": 4, "intervalTime": 5, "healthNum": 3, "unhealthNum": 3}),
 ]
 
 

@@ -276,6 +276,7 @@ def test_the_demonstration_serves_balanced_answers_and_ends_on_sigterm(tmp_path)
                 return None
 
         config = until(admin, "the demonstration is ready", timeout=20)
+        until(lambda: "curl" in output.read_text(), "the demonstration says what to try", timeout=20)
         state = folder / config["state_dir"]
         made = tomllib.loads((state / "credentials.toml").read_text())
         host, port = config["api"]["listen"][0].rsplit(":", 1)
@@ -297,7 +298,6 @@ def test_the_demonstration_serves_balanced_answers_and_ends_on_sigterm(tmp_path)
 
         answers = [get(fronts[0]) for _ in range(30)]
         assert len(set(answers)) == 3, "three backends answer in turn"
-        assert "curl" in output.read_text(), "it prints what to try"
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
     finally:

@@ -8,7 +8,7 @@ use crate::keys::{ARRAYS, Availability, KEYS, Key, LATER_ARRAYS, TABLES, find};
 use crate::problems::Collector;
 use crate::value::{Kind, Value};
 
-/// A value and where its key stands.
+/// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Placed {
     pub(crate) value: Value,
@@ -36,7 +36,7 @@ impl Values {
         self.mentioned.contains(&path)
     }
 
-    /// Where a key stands; the table's place if it was not given.
+    /// Where a key's value stands; the table's place if it was not given.
     pub(crate) fn offset_of(&self, path: &str) -> usize {
         self.given(path).map_or(self.offset, |placed| placed.offset)
     }
@@ -184,6 +184,7 @@ impl Reader<'_> {
             );
             return None;
         };
+        let offset = span.start;
         let shown = match key.kind {
             Kind::Secret => "(hidden)".to_owned(),
             _ => shorten(self.text.get(span).unwrap_or_default()),

@@ -71,31 +71,31 @@ fn each_problem_has_its_place_and_says_what_is_allowed() {
         ),
         (
             "[workers]\n  count = \"many\"",
-            "clb.toml:2:3: workers.count = \"many\": must be a whole number from 0 to 1024",
+            "clb.toml:2:11: workers.count = \"many\": must be a whole number from 0 to 1024",
         ),
         (
             "[workers]\ncount = -1",
-            "clb.toml:2:1: workers.count = -1: must be a whole number from 0 to 1024",
+            "clb.toml:2:9: workers.count = -1: must be a whole number from 0 to 1024",
         ),
         (
             "[api]\nlisten = [\"here\"]",
-            "clb.toml:2:1: api.listen = [\"here\"]: must be an array of addresses and ports such as [\"127.0.0.1:8443\"], at least one",
+            "clb.toml:2:10: api.listen = [\"here\"]: must be an array of addresses and ports such as [\"127.0.0.1:8443\"], at least one",
         ),
         (
             "[api]\nlisten = []",
-            "clb.toml:2:1: api.listen = []: must be an array of addresses and ports such as [\"127.0.0.1:8443\"], at least one",
+            "clb.toml:2:10: api.listen = []: must be an array of addresses and ports such as [\"127.0.0.1:8443\"], at least one",
         ),
         (
             "[timeouts]\ntask = \"0s\"",
-            "clb.toml:2:1: timeouts.task = \"0s\": must be a duration such as \"500ms\", \"5s\", \"2m\" or \"72h\", more than 0",
+            "clb.toml:2:8: timeouts.task = \"0s\": must be a duration such as \"500ms\", \"5s\", \"2m\" or \"72h\", more than 0",
         ),
         (
             "[vips]\npublic = [\"127.10.0.1/16\"]",
-            "clb.toml:2:1: vips.public = [\"127.10.0.1/16\"]: must be an array of networks such as [\"10.0.0.0/8\"]",
+            "clb.toml:2:10: vips.public = [\"127.10.0.1/16\"]: must be an array of networks such as [\"10.0.0.0/8\"]",
         ),
         (
             "[vips]\nprivate = [\"127.10.3.0/24\"]",
-            "clb.toml:2:1: vips.private 127.10.3.0/24 and vips.public 127.10.0.0/16 overlap",
+            "clb.toml:2:11: vips.private 127.10.3.0/24 and vips.public 127.10.0.0/16 overlap",
         ),
         (
             "[[instances]]\nid = \"a\"",
@@ -103,19 +103,19 @@ fn each_problem_has_its_place_and_says_what_is_allowed() {
         ),
         (
             "[[instances]]\nid = \"a\"\nip = \"224.0.0.1\"",
-            "clb.toml:3:1: instances.ip = \"224.0.0.1\": a multicast address can not be a backend",
+            "clb.toml:3:6: instances.ip = \"224.0.0.1\": a multicast address can not be a backend",
         ),
         (
             "[backends]\nnetworks = [\"10.0.0.0/8\"]\n[[instances]]\nid = \"a\"\nip = \"11.0.0.1\"",
-            "clb.toml:5:1: instances.ip = \"11.0.0.1\": lies outside [backends] networks",
+            "clb.toml:5:6: instances.ip = \"11.0.0.1\": lies outside [backends] networks",
         ),
         (
             "[admin]\nlisten = \"127.0.0.1:8443\"",
-            "clb.toml:2:1: admin.listen: 127.0.0.1:8443 is used twice",
+            "clb.toml:2:10: admin.listen: 127.0.0.1:8443 is used twice",
         ),
         (
             "[vips]\ninterface = \"eth0\"",
-            "clb.toml:2:1: vips.interface = \"eth0\": not available yet, it comes with address management; until then only its default \"\" is accepted",
+            "clb.toml:2:13: vips.interface = \"eth0\": not available yet, it comes with address management; until then only its default \"\" is accepted",
         ),
         (
             "[[certificates]]\nid = \"x\"",
@@ -142,10 +142,10 @@ fn all_problems_come_in_one_run_in_file_order() {
     assert_eq!(
         places,
         [
-            "clb.toml:2:1",
-            "clb.toml:4:1",
-            "clb.toml:9:1",
-            "clb.toml:10:1"
+            "clb.toml:2:9",
+            "clb.toml:4:9",
+            "clb.toml:9:6",
+            "clb.toml:10:6"
         ],
         "{found:?}"
     );
@@ -189,10 +189,10 @@ fn keys_come_inline_or_from_a_file_and_are_never_shown() {
     assert!(problems("[[api.keys]]\nsecret_id = \"a\"\n")[0].contains("is required"));
     assert!(
         problems("[[api.keys]]\nsecret_id = \"a\"\nsecret_key_file = \"ghost\"\n")[0]
-            .contains("clb.toml:3:1")
+            .contains("clb.toml:3:19")
     );
     let twice = "[[api.keys]]\nsecret_id = \"a\"\nsecret_key = \"x\"\n";
-    assert!(problems(&twice.repeat(2))[0].contains("clb.toml:5:1: api.keys.secret_id"));
+    assert!(problems(&twice.repeat(2))[0].contains("clb.toml:5:13: api.keys.secret_id"));
 }
 
 #[test]

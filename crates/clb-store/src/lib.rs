@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use clb_model::{Change, Key, Kind, Object};
 
-pub use live::{LiveStore, SavedHealth};
+pub use live::{LiveStore, LoadedHealth, SavedHealth};
 pub use lock::{LockError, StateLock};
 pub use sqlite::SqliteStore;
 

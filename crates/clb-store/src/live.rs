@@ -31,6 +31,9 @@ pub struct SavedHealth {
     pub state: Option<&'static str>,
 }
 
+/// The health of one member as it was saved: pool, binding, state.
+pub type LoadedHealth = (String, u64, String);
+
 /// The file of live state.
 #[derive(Debug)]
 pub struct LiveStore {
@@ -113,11 +116,11 @@ impl LiveStore {
         write.commit()
     }
 
-    /// What was saved: when it was true last (Unix milliseconds), and (pool, binding, state).
+    /// What was saved: when it was true last (Unix milliseconds), and the states.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn load(&self) -> Result<(i64, Vec<(String, u64, String)>), StoreError> {
+    pub fn load(&self) -> Result<(i64, Vec<LoadedHealth>), StoreError> {
         let read = || {
             let at =
                 self.connection

@@ -4,14 +4,12 @@ READS = [
     ("InquiryLBPrice", {"loadBalancerType": "2", "timeUnit": "h"}),
     ("DescribeLoadBalancers", {"forward": "-1", "limit": "5", "orderBy": "domain", "orderType": "0", "searchKey": "a"}),
     ("DescribeLoadBalancers", {"loadBalancerType": "2", "withRs": "1", "projectId": "0", "offset": "1"}),
-    ("DescribeLoadBalancersByInstances", {"offset": "0", "limit": "3", "backendInstanceName": "x"}),
     ("DescribeLoadBalancersTaskResult", {"requestId": "1"}),
 ]
 READS_OF_ONE = [
     ("DescribeLoadBalancerListeners", {"protocol": "2", "offset": "0", "limit": "4"}),
     ("DescribeLoadBalancerBackends", {"offset": "0", "limit": "4"}),
     ("DescribeLBHealthStatus", {}),
-    ("DescribeLBHealth", {}),
 ]
 
 
@@ -50,7 +48,7 @@ class Changes:
         free = [port for port in self.ports if port not in taken]
         choices = ["rename", "bind"]
         choices += ["listen"] if free else []
-        choices += ["modify", "unlisten", "health"] if entry["listeners"] else []
+        choices += ["modify", "unlisten"] if entry["listeners"] else []
         choices += ["weight", "unbind"] if entry["backends"] else []
         choices += ["delete"] if len(balancers) > 2 else []
         action, params = getattr(self, f"_{rng.choice(choices)}")(name, entry, free)
@@ -78,10 +76,6 @@ class Changes:
         change = {"listenerName": f"n{self.rng.getrandbits(32):x}", "intervalTime": str(self.rng.randint(60, 300))}
         change |= self.rng.choice([{}, {"scheduler": "least_conn", "sessionExpire": "0"}, {"scheduler": "wrr", "sessionExpire": "30"}])
         return "ModifyLoadBalancerListener", {"loadBalancerId": name, "listenerId": self.rng.choice(list(entry["listeners"])), **change}
-
-    def _health(self, name, _entry, _free):
-        fields = {"switch": "0", "timeOut": "4", "healthNum": "2", "unhealthNum": "5", "intervalTime": str(self.rng.randint(60, 300))}
-        return "ModifyLBHealth", {"loadBalancerId": name, **fields}
 
     def _unlisten(self, name, entry, _free):
         return "DeleteLoadBalancerListeners", {"loadBalancerId": name, "listenerIds.0": self.rng.choice(list(entry["listeners"]))}

@@ -26,6 +26,7 @@ use clb_actions::{ApiError, envelope};
 use clb_model::{Nonce, UnixMillis};
 use clb_snapshot::Board;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use jiff::tz::TimeZone;
 
 use crate::clock::Clock;
@@ -236,7 +237,7 @@ async fn index(Extract(api): Extract<Arc<Api>>, request: Request) -> Response {
     };
     let body = match collect(body, limits.body_bytes).await {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if parts.method == Method::GET && !body.is_empty() {
         let error = ApiError::invalid("a GET request has no body".to_owned());
@@ -247,7 +248,7 @@ async fn index(Extract(api): Extract<Arc<Api>>, request: Request) -> Response {
         parts.uri.authority().map(|authority| authority.as_str()),
     ) {
         Ok(host) => host,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let received = Received {
         method,
@@ -276,47 +277,47 @@ fn exceeds(bytes: usize, limit: u64) -> bool {
     limit != 0 && u64::try_from(bytes).unwrap_or(u64::MAX) > limit
 }
 
-async fn collect(body: Body, limit: u64) -> Result<Bytes, Response> {
-    let limit = match limit {
+async fn collect(body: Body, limit: u64) -> Result<Bytes, Box<Response>> {
+    let too_large = || {
+        let message = format!("the body has more than {limit} bytes");
+        Box::new(refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &ApiError::invalid(message),
+        ))
+    };
+    // A length that is announced is enough; nobody waits for the bytes.
+    if limit != 0 && body.size_hint().lower() > limit {
+        return Err(too_large());
+    }
+    let most = match limit {
         0 => usize::MAX,
         limit => usize::try_from(limit).unwrap_or(usize::MAX),
     };
-    match Limited::new(body, limit).collect().await {
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("the body has more than {limit} bytes");
-            Err(refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                &ApiError::invalid(message),
-            ))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => {
             let error = ApiError::invalid("the body can not be read".to_owned());
-            Err(refuse(StatusCode::BAD_REQUEST, &error))
+            Err(Box::new(refuse(StatusCode::BAD_REQUEST, &error)))
         }
     }
 }
 
 /// The host that the client signed: the Host field as received, with its port (actions.md A.6).
-fn host(headers: &HeaderMap, authority: Option<&str>) -> Result<String, Response> {
+fn host(headers: &HeaderMap, authority: Option<&str>) -> Result<String, Box<Response>> {
     let mut fields = headers.get_all(header::HOST).iter();
     let bad = |message: &str| {
-        refuse(
-            StatusCode::BAD_REQUEST,
-            &ApiError::invalid(message.to_owned()),
-        )
+        let error = ApiError::invalid(message.to_owned());
+        Box::new(refuse(StatusCode::BAD_REQUEST, &error))
     };
-    let host = match (fields.next(), fields.next()) {
-        (Some(host), None) => host
-            .to_str()
-            .map_err(|_| bad("the Host field is not ASCII"))?
-            .to_owned(),
-        (None, _) => {
-            return authority
-                .map(ToOwned::to_owned)
-                .ok_or_else(|| bad("Host is missing"));
-        }
-        (Some(_), Some(_)) => return Err(bad("more than one Host field")),
-    };
-    Ok(host)
+    match (fields.next(), fields.next()) {
+        (Some(host), None) => match host.to_str() {
+            Ok(host) => Ok(host.to_owned()),
+            Err(_) => Err(bad("the Host field is not ASCII")),
+        },
+        (None, _) => authority
+            .map(ToOwned::to_owned)
+            .ok_or_else(|| bad("Host is missing")),
+        (Some(_), Some(_)) => Err(bad("more than one Host field")),
+    }
 }

@@ -341,6 +341,10 @@ impl Applier {
 
     fn take_result(&mut self, result: ProbeResult) {
         let transitions = self.health.complete(result);
+        if !transitions.is_empty() {
+            // At once, so that a kill right after it does not bring the old state back.
+            self.health.save(self.clock.unix().0);
+        }
         let mut pools: BTreeSet<ListenerId> = BTreeSet::new();
         for transition in transitions {
             let (listener, binding) =
