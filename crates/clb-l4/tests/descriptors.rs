@@ -49,7 +49,9 @@ fn without_descriptors_clients_wait_or_are_reset_and_are_served_when_there_are_s
     for socket in unlucky {
         assert_reset(&mut connect(socket, served.addr));
     }
-    assert_eq!(refused(), 1);
+    // Beside the connect, the next accept(2) may be counted: it wants a descriptor before it looks
+    // whether anyone waits.
+    assert!(refused() >= 1);
     assert_eq!(served.member(0).totals().failed, 0);
 
     // None: the kernel's queue holds the clients until there are.
@@ -63,7 +65,8 @@ fn without_descriptors_clients_wait_or_are_reset_and_are_served_when_there_are_s
         .into_iter()
         .map(|socket| connect(socket, served.addr))
         .collect();
-    eventually("accepting fails", || refused() > 1);
+    let before = refused();
+    eventually("accepting fails", || refused() > before);
     assert_eq!(plane.board.connections(), 0);
     drop(fillers);
     waiting
