@@ -14,7 +14,7 @@ use std::time::Duration;
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView,
+    PoolView, Service,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -92,7 +92,7 @@ fn measure(connections: usize) -> Outcome<()> {
         lb: LbId::from_number(1),
         addr,
         protocol: Protocol::Tcp,
-        pool: Arc::new(Pool::new(PoolKey::Listener(id), view)),
+        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(WORKERS)),
         sockets: Arc::new(ListenSockets::tcp(sockets)),
     })));

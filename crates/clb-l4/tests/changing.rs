@@ -77,7 +77,7 @@ fn a_changed_listener_keeps_its_socket_and_its_connections() {
         lb: old.lb,
         addr: old.addr,
         protocol: old.protocol,
-        pool: Arc::clone(&other.listener.pool),
+        service: other.listener.service.clone(),
         live: Arc::clone(&old.live),
         sockets: Arc::clone(&old.sockets),
     });
@@ -99,7 +99,7 @@ fn a_listener_that_moves_to_another_port_leaves_the_old_one() {
         lb: old.lb,
         addr: target.addr,
         protocol: old.protocol,
-        pool: Arc::clone(&old.pool),
+        service: old.service.clone(),
         live: Arc::clone(&old.live),
         sockets: Arc::clone(&target.listener.sockets),
     });

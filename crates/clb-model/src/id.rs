@@ -126,6 +126,11 @@ id_type!(
     ListenerId,
     "lbl-"
 );
+id_type!(
+    /// A rule (domain and url) of an application-based layer-7 listener, `loc-xxxxxxxx`.
+    RuleId,
+    "loc-"
+);
 
 /// One binding of a backend: given out once, never again, so that what hangs on it (health,
 /// connection counts, persistence) can not be taken over by a later binding of the same machine.

@@ -6,6 +6,7 @@ mod env;
 mod error;
 mod id;
 mod object;
+mod pattern;
 mod state;
 mod types;
 
@@ -15,11 +16,12 @@ pub use command::{
 };
 pub use env::{Env, Instance, Limits};
 pub use error::ModelError;
-pub use id::{BadId, BindingId, ID_SPACE, LbId, ListenerId, TaskId, scramble};
+pub use id::{BadId, BindingId, ID_SPACE, LbId, ListenerId, RuleId, TaskId, scramble};
 pub use object::{
     Binding, Change, Counters, FreedVip, HealthCheck, Key, Kind, Listener, LoadBalancer,
     NetworkName, NetworkRef, Nonce, Object, Status, Task, TaskState,
 };
+pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};
 pub use types::{
     CheckCount, Family, IntervalTime, LoadBalancerType, OutOfRange, Port, Protocol, Scheduler,

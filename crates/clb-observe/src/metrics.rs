@@ -285,7 +285,7 @@ fn per_listener(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::R
 fn per_backend(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::Result {
     let views: Vec<_> = listeners
         .iter()
-        .map(|listener| (listener, listener.pool.view()))
+        .filter_map(|listener| Some((listener, listener.service.pool()?.view())))
         .collect();
     let each = |value: fn(&Member) -> u64| {
         views

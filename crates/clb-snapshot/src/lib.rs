@@ -19,7 +19,7 @@ mod view;
 
 pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, Refusal, Refusals, WorkerSlot};
 pub use health::MemberHealth;
-pub use listener::{ListenSockets, Listener};
+pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use pool::{MAX_ATTEMPTS, Pick, Pool, PoolKey, TriedSet};
 pub use snapshot::{Change, Snapshot};

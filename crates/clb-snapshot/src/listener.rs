@@ -8,8 +8,25 @@ use clb_model::{LbId, ListenerId, Protocol};
 use crate::live::ListenerLive;
 use crate::pool::Pool;
 
+/// Where a listener's sessions or requests go.
+#[derive(Debug, Clone)]
+pub enum Service {
+    /// All to one pool: layer-4 listeners, and every listener of a classic load balancer.
+    Pool(Arc<Pool>),
+}
+
+impl Service {
+    /// The one pool, if there is one.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        match self {
+            Self::Pool(pool) => Some(pool),
+        }
+    }
+}
+
 /// A listener as the workers serve it. Immutable; a changed listener is a new value that carries
-/// over `pool`, `live` and, unless its address changed, `sockets`.
+/// over its pools, `live` and, unless its address changed, `sockets`.
 #[derive(Debug)]
 pub struct Listener {
     /// Its id.
@@ -21,7 +38,7 @@ pub struct Listener {
     /// What it speaks.
     pub protocol: Protocol,
     /// Where its sessions go.
-    pub pool: Arc<Pool>,
+    pub service: Service,
     /// Its live state.
     pub live: Arc<ListenerLive>,
     /// Its sockets, one for each worker.

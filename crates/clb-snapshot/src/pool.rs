@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use clb_balance::{Cursor, LeastConn, Persistence};
-use clb_model::{BindingId, ListenerId, Scheduler};
+use clb_model::{BindingId, ListenerId, RuleId, Scheduler};
 use tokio::task::AbortHandle;
 
 use crate::live::{Admission, MemberLive};
@@ -19,6 +19,8 @@ pub const MAX_ATTEMPTS: usize = 3;
 pub enum PoolKey {
     /// A layer-4 listener, or any listener of a classic load balancer.
     Listener(ListenerId),
+    /// A rule of an application-based layer-7 listener.
+    Rule(RuleId),
 }
 
 /// A pool. It belongs to its key for as long as that exists: who compiles a new

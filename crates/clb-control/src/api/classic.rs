@@ -92,7 +92,10 @@ pub(super) fn health(view: &View<'_>, params: &Params) -> Result<String, ApiErro
         if only.is_some_and(|only| only != listener.id) {
             continue;
         }
-        let pool = snapshot.get(listener.id).map(|live| live.pool.view());
+        let pool = snapshot
+            .get(listener.id)
+            .and_then(|live| live.service.pool())
+            .map(|pool| pool.view());
         for binding in view.state.bindings_of(lb.id) {
             let healthy = !listener.health.enabled
                 || pool.as_ref().is_some_and(|pool| {

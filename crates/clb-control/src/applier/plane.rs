@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clb_model::{Binding, BindingId, Change, LbId, Listener as Model, ListenerId, Object, State};
 use clb_snapshot::{
-    Board, ListenSockets, Listener, Live, Member, MemberLive, Pool, PoolKey, PoolView, Snapshot,
+    Board, ListenSockets, Listener, Live, Member, MemberLive, Pool, PoolKey, PoolView, Service,
+    Snapshot,
 };
 
 use super::health::Health;
@@ -143,8 +144,12 @@ impl Plane {
         };
         health.set(self.checked_members(&listener), &listener);
         let view = self.view(&listener, health);
-        if let Some(served) = self.snapshot.get(id) {
-            served.pool.set_view(view);
+        if let Some(pool) = self
+            .snapshot
+            .get(id)
+            .and_then(|served| served.service.pool())
+        {
+            pool.set_view(view);
         }
     }
 
@@ -177,7 +182,7 @@ impl Plane {
             lb: listener.load_balancer,
             addr,
             protocol: listener.protocol,
-            pool: Arc::new(Pool::new(PoolKey::Listener(listener.id), view)),
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(listener.id), view))),
             live: Arc::new(Live::new(self.board.workers().len())),
             sockets: Arc::new(sockets),
         }));

@@ -102,6 +102,11 @@ impl Acceptor {
             return;
         };
         let listener = self.listener.get();
+        // Layer-4 listeners have one pool; what had none would have nobody to pick.
+        let Some(pool) = listener.service.pool() else {
+            board.refused.count(Refusal::NoBackend);
+            return;
+        };
         let worker = self.worker.index();
         // None is a listener whose drain is over already: the client is reset.
         let Some(admission) = listener.live.admit(worker) else {
@@ -112,7 +117,7 @@ impl Acceptor {
         let live = Arc::clone(&listener.live);
         let arrival = Box::new(Arrival {
             worker,
-            pool: Arc::clone(&listener.pool),
+            pool: Arc::clone(pool),
             peer,
         });
         let task = spawn_local(connection::serve(client, arrival, permit, admission));

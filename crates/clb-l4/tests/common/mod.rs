@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView,
+    PoolView, Service,
 };
 
 pub const WORKERS: usize = 2;
@@ -101,7 +101,7 @@ impl Served {
             lb: LbId::from_number(1),
             addr,
             protocol: Protocol::Tcp,
-            pool: Arc::new(Pool::new(PoolKey::Listener(id), view)),
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
@@ -113,7 +113,11 @@ impl Served {
     }
 
     pub fn set_members(&self, members: &[(i64, MemberHealth)]) {
-        self.listener.pool.set_view(view(&self.members, members));
+        self.listener
+            .service
+            .pool()
+            .unwrap()
+            .set_view(view(&self.members, members));
     }
 
     pub fn member(&self, index: usize) -> &Arc<Live> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ListenSockets, Live, Pool, PoolKey, PoolView};
+use crate::{ListenSockets, Live, Pool, PoolKey, PoolView, Service};
 use clb_model::{LbId, Protocol, Scheduler};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ fn listener(number: u64) -> Arc<Listener> {
         lb: LbId::from_number(1),
         addr: ([127, 0, 0, 1], 80).into(),
         protocol: Protocol::Tcp,
-        pool: Arc::new(Pool::new(PoolKey::Listener(id), view)),
+        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(1)),
         sockets: Arc::new(ListenSockets::tcp(Vec::new())),
     })
