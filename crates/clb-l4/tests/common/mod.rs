@@ -178,7 +178,12 @@ pub fn serving_backend(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Soc
     let (listener, addr) = backend();
     let serve = Arc::new(serve);
     std::thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
+        loop {
+            // It fails when the test has taken all descriptors, and is tried until there are some.
+            let Ok((stream, _)) = listener.accept() else {
+                std::thread::yield_now();
+                continue;
+            };
             let serve = Arc::clone(&serve);
             std::thread::spawn(move || serve(patient(stream)));
         }
