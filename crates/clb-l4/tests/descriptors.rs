@@ -14,7 +14,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 
 use clb_snapshot::Refusal;
-use common::{Plane, assert_reset, echo, eventually, patient, ping, serving_backend, settings};
+use common::{Plane, assert_reset, backend, echo, eventually, patient, ping, serve_on, settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
@@ -33,7 +33,10 @@ fn connect(socket: Socket, addr: SocketAddr) -> TcpStream {
 #[test]
 fn without_descriptors_clients_wait_or_are_reset_and_are_served_when_there_are_some_again() {
     let plane = Plane::new(settings());
-    let served = plane.listen(&[(serving_backend(echo), 10)]);
+    // Its kernel takes connections; it accepts later, because an accept(2) that waits holds a
+    // descriptor, and one that fails would end it.
+    let (listener, addr) = backend();
+    let served = plane.listen(&[(addr, 10)]);
     let refused = || plane.board.refused.total(Refusal::Descriptors);
     let (waiting, unlucky) = (clients(5), clients(1));
 
@@ -47,9 +50,12 @@ fn without_descriptors_clients_wait_or_are_reset_and_are_served_when_there_are_s
 
     // One descriptor: enough to accept, too few to connect. That is not the backend's failure.
     fillers.pop();
-    for socket in unlucky {
-        assert_reset(&mut connect(socket, served.addr));
-    }
+    // They stay open until the end, so that the only descriptor to come back is the gateway's.
+    let mut unlucky: Vec<_> = unlucky
+        .into_iter()
+        .map(|socket| connect(socket, served.addr))
+        .collect();
+    unlucky.iter_mut().for_each(assert_reset);
     // Beside the connect, the next accept(2) may be counted: it wants a descriptor before it looks
     // whether anyone waits.
     assert!(refused() >= 1);
@@ -73,6 +79,7 @@ fn without_descriptors_clients_wait_or_are_reset_and_are_served_when_there_are_s
     // All at once: were the files closed one by one, a client could be accepted while there is no
     // second descriptor for its backend.
     setrlimit(Resource::Nofile, roomy).unwrap();
+    serve_on(listener, echo);
     waiting
         .iter_mut()
         .for_each(|client| ping(client, b"at last"));

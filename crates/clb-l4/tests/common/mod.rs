@@ -176,19 +176,19 @@ pub fn dead_backend() -> (socket2::Socket, SocketAddr) {
 /// A backend that serves each connection on a thread until the test ends.
 pub fn serving_backend(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let (listener, addr) = backend();
+    serve_on(listener, serve);
+    addr
+}
+
+/// Serves every connection of a listener on a thread of its own.
+pub fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) {
     let serve = Arc::new(serve);
     std::thread::spawn(move || {
-        loop {
-            // It fails when the test has taken all descriptors, and is tried until there are some.
-            let Ok((stream, _)) = listener.accept() else {
-                std::thread::yield_now();
-                continue;
-            };
+        while let Ok((stream, _)) = listener.accept() {
             let serve = Arc::clone(&serve);
             std::thread::spawn(move || serve(patient(stream)));
         }
     });
-    addr
 }
 
 /// Sends back what comes, until the end.
