@@ -21,6 +21,7 @@ pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, Refusal, Refusa
 pub use health::MemberHealth;
 pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
-pub use pool::{MAX_ATTEMPTS, Pick, Pool, PoolKey, TriedSet};
+pub use clb_model::PoolKey;
+pub use pool::{MAX_ATTEMPTS, Pick, Pool, TriedSet};
 pub use snapshot::{Change, Snapshot};
 pub use view::{Member, PoolView};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use clb_balance::{Cursor, LeastConn, Persistence};
-use clb_model::{BindingId, ListenerId, RuleId, Scheduler};
+use clb_model::{BindingId, PoolKey, Scheduler};
 use tokio::task::AbortHandle;
 
 use crate::live::{Admission, MemberLive};
@@ -13,15 +13,6 @@ use crate::view::{Member, PoolView};
 
 /// Members that are tried for one connection at most (semantics.md 5).
 pub const MAX_ATTEMPTS: usize = 3;
-
-/// What a pool belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PoolKey {
-    /// A layer-4 listener, or any listener of a classic load balancer.
-    Listener(ListenerId),
-    /// A rule of an application-based layer-7 listener.
-    Rule(RuleId),
-}
 
 /// A pool. It belongs to its key for as long as that exists: who compiles a new
 /// [`Listener`](crate::Listener) puts the same `Arc` into it. A change of members, weights or
