@@ -13,7 +13,7 @@ use clb_model::{
     TaskId, TaskState, UnixMillis, apply, fail, succeed,
 };
 use clb_store::{Store, StoreError, Transaction};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 
@@ -33,6 +33,8 @@ const TASKS_PRUNED: usize = 2_000;
 #[derive(Debug)]
 pub struct Shared {
     state: RwLock<State>,
+    /// Told with every end of a task; true once the engine has stopped.
+    ended: watch::Sender<bool>,
     /// The parts of clb.toml that commands are checked against.
     pub env: ArcSwap<Env>,
 }
@@ -68,6 +70,17 @@ pub enum ExecuteError {
     /// The store could not be written, or the gateway stops. Nothing has changed.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// Why a change that was accepted is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// It was taken back whole.
+    #[error("{0}")]
+    Failed(String),
+    /// The gateway stops; the task is taken up again at the next start.
+    #[error("the gateway is stopping; task {0} is taken up again at the next start")]
+    Stopped(TaskId),
 }
 
 type Reply = oneshot::Sender<Result<Executed, ExecuteError>>;
@@ -138,6 +151,29 @@ impl EngineHandle {
             .await
             .map_err(|_| gone)?
             .map_err(|error| error.to_string())
+    }
+
+    /// Waits until a task has ended, and tells how.
+    ///
+    /// # Errors
+    /// [`WaitError`]
+    pub async fn wait_ended(&self, id: TaskId) -> Result<(), WaitError> {
+        let mut ended = self.shared.ended.subscribe();
+        loop {
+            let has_stopped = *ended.borrow_and_update();
+            let state = self
+                .shared
+                .read(|state| state.task(id).map(|task| task.state.clone()));
+            match state {
+                Some(TaskState::Pending { .. }) if has_stopped => return Err(WaitError::Stopped(id)),
+                Some(TaskState::Pending { .. }) => {}
+                Some(TaskState::Failed { message }) => return Err(WaitError::Failed(message)),
+                Some(TaskState::Succeeded) | None => return Ok(()),
+            }
+            if ended.changed().await.is_err() {
+                return Err(WaitError::Stopped(id));
+            }
+        }
     }
 
     /// Tells how a task ended: in force, or not and why. It becomes durable, then visible.
@@ -228,6 +264,7 @@ impl Engine {
         let (sender, requests) = mpsc::channel();
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state.clone()),
+            ended: watch::Sender::new(false),
             env: ArcSwap::from_pointee(env),
         });
         let engine = Self {
@@ -279,6 +316,7 @@ impl Engine {
             self.commit(group);
             self.prune();
             if stop {
+                self.shared.ended.send_replace(true);
                 return;
             }
         }
@@ -397,6 +435,9 @@ impl Engine {
                         .iter()
                         .flat_map(|transaction| &transaction.changes),
                 );
+                if !group.ends.is_empty() {
+                    self.shared.ended.send_modify(|_| {});
+                }
                 for (reply, executed) in group.replies {
                     // A client that has gone away asks again with DescribeLoadBalancers.
                     drop(reply.send(Ok(executed)));
