@@ -10,7 +10,7 @@ use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
 use crate::http::HttpSettings;
-use crate::pool::PoolKey;
+use clb_model::PoolKey;
 use crate::snapshot::Snapshot;
 
 /// Settings that apply to the next connection on every worker.
