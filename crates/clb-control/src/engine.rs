@@ -165,7 +165,9 @@ impl EngineHandle {
                 .shared
                 .read(|state| state.task(id).map(|task| task.state.clone()));
             match state {
-                Some(TaskState::Pending { .. }) if has_stopped => return Err(WaitError::Stopped(id)),
+                Some(TaskState::Pending { .. }) if has_stopped => {
+                    return Err(WaitError::Stopped(id));
+                }
                 Some(TaskState::Pending { .. }) => {}
                 Some(TaskState::Failed { message }) => return Err(WaitError::Failed(message)),
                 Some(TaskState::Succeeded) | None => return Ok(()),

@@ -74,7 +74,10 @@ pub(super) fn delete_listeners(view: &View<'_>, params: &Params) -> Result<Comma
         .text("listenerId")
         .into_iter()
         .chain(params.texts("listenerIds"))
-        .map(|text| view.listener(load_balancer, text).map(|listener| listener.id))
+        .map(|text| {
+            view.listener(load_balancer, text)
+                .map(|listener| listener.id)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Command::Application {
         load_balancer,
@@ -107,9 +110,13 @@ impl Filter {
     fn found<'v>(&self, view: &'v View<'_>, lb: LbId) -> Vec<&'v Arc<Listener>> {
         let matches = |listener: &&Arc<Listener>| {
             let protocol = listener.protocol.number();
-            self.ids.as_ref().is_none_or(|ids| ids.contains(&listener.id))
+            self.ids
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&listener.id))
                 && self.protocol.is_none_or(|wanted| wanted == protocol)
-                && self.port.is_none_or(|wanted| wanted == i64::from(listener.port))
+                && self
+                    .port
+                    .is_none_or(|wanted| wanted == i64::from(listener.port))
         };
         view.state.listeners_of(lb).filter(matches).collect()
     }
@@ -194,7 +201,9 @@ pub(super) fn describe_backends(view: &View<'_>, params: &Params) -> Result<Writ
             .map(|(listener, pools)| {
                 let pools = match pools {
                     Pools::Own(bindings) => ListenerPools::Backends(rows(bindings)),
-                    Pools::Rules(rules) => ListenerPools::Rules(rules.iter().map(of_rule).collect()),
+                    Pools::Rules(rules) => {
+                        ListenerPools::Rules(rules.iter().map(of_rule).collect())
+                    }
                 };
                 ListenerBackends::new(listener, pools)
             })

@@ -101,7 +101,12 @@ impl ForwardListenerRow {
         zone: &TimeZone,
     ) -> Self {
         let layer7 = listener.protocol.is_layer7();
-        let rows = || rules.iter().map(|rule| RuleRow::new(rule, method)).collect();
+        let rows = || {
+            rules
+                .iter()
+                .map(|rule| RuleRow::new(rule, method))
+                .collect()
+        };
         Self {
             load_balancer_port: listener.port.get(),
             protocol: listener.protocol.number(),

@@ -51,10 +51,23 @@ mod tests {
 
     #[test]
     fn good_ones_come_back_as_given() {
-        for text in ["www.a.com", "*.a.com", "www.a.*", ".a.com", r"~^www\d+\.a\.com$"] {
+        for text in [
+            "www.a.com",
+            "*.a.com",
+            "www.a.*",
+            ".a.com",
+            r"~^www\d+\.a\.com$",
+        ] {
             assert_eq!(domain("domain", text).unwrap().as_str(), text);
         }
-        for text in ["/", "= /a", "^~ /a", r"~ \.php$", r"~* \.(gif|jpg)$", "~ (?<!a)b"] {
+        for text in [
+            "/",
+            "= /a",
+            "^~ /a",
+            r"~ \.php$",
+            r"~* \.(gif|jpg)$",
+            "~ (?<!a)b",
+        ] {
             assert_eq!(url("url", text).unwrap().as_str(), text);
         }
         assert_eq!(url("url", "fourth").unwrap().as_str(), "/fourth");
@@ -67,17 +80,22 @@ mod tests {
             assert_eq!((error.code, error.module), (4000, Some(9003)));
             error.message
         };
-        let of_domain = |text: &str| {
-            message(domain("rules.0.domain", text).map(|domain| domain.to_string()))
-        };
+        let of_domain =
+            |text: &str| message(domain("rules.0.domain", text).map(|domain| domain.to_string()));
         let of_url = |text: &str| message(url("rules.0.url", text).map(|url| url.to_string()));
         let star = of_domain("a.*.b");
         assert!(star.starts_with("rules.0.domain=a.*.b: "), "{star}");
         let open = of_domain("~^(a");
-        assert!(open.starts_with("rules.0.domain=~^(a: ") && open.contains("character 4"), "{open}");
+        assert!(
+            open.starts_with("rules.0.domain=~^(a: ") && open.contains("character 4"),
+            "{open}"
+        );
         let blank = of_url("/a b");
         assert!(blank.contains("character 3"), "{blank}");
         let open = of_url("~* [a");
-        assert!(open.starts_with("rules.0.url=~* [a: ") && open.contains("character 5"), "{open}");
+        assert!(
+            open.starts_with("rules.0.url=~* [a: ") && open.contains("character 5"),
+            "{open}"
+        );
     }
 }

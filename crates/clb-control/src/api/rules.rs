@@ -47,7 +47,11 @@ fn check_domain(name: &str, text: Option<&str>) -> Result<Option<CheckDomain>, A
     text.map(parse).transpose()
 }
 
-fn change(view: &View<'_>, params: &Params, command: ApplicationCommand) -> Result<Command, ApiError> {
+fn change(
+    view: &View<'_>,
+    params: &Params,
+    command: ApplicationCommand,
+) -> Result<Command, ApiError> {
     Ok(Command::Application {
         load_balancer: view.application(params)?.id,
         command,
@@ -62,14 +66,20 @@ pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
         .iter()
         .map(new_rule)
         .collect::<Result<Vec<_>, _>>()?;
-    change(view, params, ApplicationCommand::CreateRules { listener, rules })
+    change(
+        view,
+        params,
+        ApplicationCommand::CreateRules { listener, rules },
+    )
 }
 
 fn new_rule(rule: &Element<'_>) -> Result<NewRule, ApiError> {
     let number = |name: &str, default: i64| rule.int(name).unwrap_or(default);
     let text = |field: &str| rule.text(field).unwrap_or_default();
     let scheduler = rule.text("httpHash").and_then(Scheduler::from_name);
-    let method = rule.text("httpCheckMethod").and_then(ProbeMethod::from_name);
+    let method = rule
+        .text("httpCheckMethod")
+        .and_then(ProbeMethod::from_name);
     Ok(NewRule {
         // The engine draws the id when it executes the command.
         id: RuleId::from_number(0),
@@ -112,10 +122,15 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
     let listener = view.application_listener(params)?.id;
     let rule = view.rule(listener, params.text("locationId").unwrap_or_default())?;
     let method = params.text("httpCheckMethod");
-    let url = params.text("url").map(|text| patterns::parse_url("url", text));
+    let url = params
+        .text("url")
+        .map(|text| patterns::parse_url("url", text));
     let patch = RulePatch {
         url: url.transpose()?,
-        session_expire: params.int("sessionExpire").map(session_expire).transpose()?,
+        session_expire: params
+            .int("sessionExpire")
+            .map(session_expire)
+            .transpose()?,
         health_enabled: params.int("healthSwitch").map(|switch| switch == 1),
         interval_time: optional(params, "intervalTime")?,
         health_num: optional(params, "healthNum")?,
@@ -139,7 +154,11 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
 pub(super) fn delete(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
     let listener = view.application_listener(params)?.id;
     let rules = selection(view, listener, params)?;
-    change(view, params, ApplicationCommand::DeleteRules { listener, rules })
+    change(
+        view,
+        params,
+        ApplicationCommand::DeleteRules { listener, rules },
+    )
 }
 
 /// What `locationIds`, `domain` and `url` say. An id that is none, or another listener's, is

@@ -50,10 +50,12 @@ fn seventh_place<'v>(
 }
 
 fn target(backend: &Element<'_>) -> Result<Target, ApiError> {
-    let address = backend.text("eniIp").map(|text| match text.parse::<IpAddr>() {
-        Ok(address) => Ok(address.to_string()),
-        Err(_) => Err(backend.refuse("eniIp", "must be an IP address")),
-    });
+    let address = backend
+        .text("eniIp")
+        .map(|text| match text.parse::<IpAddr>() {
+            Ok(address) => Ok(address.to_string()),
+            Err(_) => Err(backend.refuse("eniIp", "must be an IP address")),
+        });
     let by_address = address.is_some();
     let instance = match address {
         Some(address) => address?,

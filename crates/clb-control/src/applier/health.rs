@@ -129,10 +129,7 @@ impl Health {
     }
 
     /// Takes a probe's result; the states that it changed.
-    pub(super) fn complete(
-        &mut self,
-        (ticket, result): ProbeResult,
-    ) -> Vec<Transition<PoolKey>> {
+    pub(super) fn complete(&mut self, (ticket, result): ProbeResult) -> Vec<Transition<PoolKey>> {
         let now = self.now();
         let transitions = self.checker.complete(now, ticket, result);
         for transition in &transitions {
