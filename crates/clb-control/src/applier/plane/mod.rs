@@ -262,3 +262,6 @@ fn made_listener(change: &Change) -> Option<&Arc<Model>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
