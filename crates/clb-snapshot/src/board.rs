@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use clb_balance::Persistence;
+use clb_model::BindingId;
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
-use crate::pool::PoolKey;
+use crate::passive::Suspects;
+use crate::pool::{Pool, PoolKey};
 use crate::snapshot::Snapshot;
 
 /// Settings that apply to the next connection on every worker.
@@ -23,6 +25,10 @@ pub struct PlaneSettings {
     /// Client connections open at the same time, all listeners together
     /// (`limits.connections`); `u64::MAX` for no limit.
     pub max_connections: u64,
+    /// Whether failures that traffic meets take a backend of an HTTP or HTTPS listener out
+    /// (`[health] passive`). Turning it off leaves those that are out for the rest of their time,
+    /// ten seconds at most.
+    pub passive_health: bool,
 }
 
 /// Why a client was turned away; the `reason` of `clb_refused_total`.
@@ -173,6 +179,8 @@ pub struct Board {
     pub exhaustion_log: LogGate,
     /// The layer-4 session persistence of all pools.
     pub persistence: Persistence<PoolKey>,
+    /// Backends that traffic has taken out and that are to be probed at once.
+    pub suspects: Suspects,
 }
 
 impl Board {
@@ -194,6 +202,7 @@ impl Board {
             refused: Refusals::default(),
             exhaustion_log: LogGate::default(),
             persistence: Persistence::new(persistence_entries),
+            suspects: Suspects::default(),
         }
     }
 
@@ -290,6 +299,22 @@ impl Board {
         }
     }
 
+    /// A connect to a backend of an HTTP or HTTPS listener failed, or the backend reset the
+    /// connection before the first octet of an answer (semantics.md 4, "Passive"). True if that
+    /// took the backend out; then it is among the [`suspects`](Self::suspects). `now_ms` is of
+    /// [`millis_at`](Self::millis_at).
+    ///
+    /// The other half is [`Passive::answered`], which every answer calls.
+    ///
+    /// [`Passive::answered`]: crate::Passive::answered
+    pub fn backend_failed(&self, pool: &Pool, binding: BindingId, now_ms: u64) -> bool {
+        let is_out = self.settings.load().passive_health && pool.failed(binding, now_ms);
+        if is_out {
+            self.suspects.add((pool.key(), binding));
+        }
+        is_out
+    }
+
     /// Milliseconds since the board was made, for everything that counts in monotonic time.
     #[must_use]
     pub fn millis_at(&self, now: Instant) -> u64 {
@@ -345,6 +370,7 @@ mod tests {
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections,
+            passive_health: true,
         }
     }
 

@@ -7,6 +7,7 @@ use clb_model::{LbId, ListenerId, Protocol};
 
 use crate::live::ListenerLive;
 use crate::pool::Pool;
+use crate::rule_live::RuleLive;
 
 /// Where a listener's sessions or requests go.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ impl Service {
 }
 
 /// A listener as the workers serve it. Immutable; a changed listener is a new value that carries
-/// over its pools, `live` and, unless its address changed, `sockets`.
+/// over its pools, `live`, `requests` and, unless its address changed, `sockets`.
 #[derive(Debug)]
 pub struct Listener {
     /// Its id.
@@ -41,6 +42,9 @@ pub struct Listener {
     pub service: Service,
     /// Its live state.
     pub live: Arc<ListenerLive>,
+    /// HTTP and HTTPS: the requests that belong to no rule, for none matched or the load balancer
+    /// is classic. Belongs to the id, as `live` does.
+    pub requests: Arc<RuleLive>,
     /// Its sockets, one for each worker.
     pub sockets: Arc<ListenSockets>,
 }

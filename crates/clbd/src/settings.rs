@@ -48,6 +48,8 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
             0 => by_descriptors,
             connections => connections,
         },
+        // The file takes no other value of health.passive yet.
+        passive_health: true,
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Service,
+    PoolView, RuleLive, Service, Stickiness,
 };
 
 pub const WORKERS: usize = 2;
@@ -26,6 +26,7 @@ pub fn settings() -> PlaneSettings {
         backend_connect: Duration::from_secs(10),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        passive_health: true,
     }
 }
 
@@ -103,6 +104,7 @@ impl Served {
             protocol: Protocol::Tcp,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
+            requests: Arc::new(RuleLive::new(WORKERS)),
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         Self {
@@ -147,7 +149,7 @@ fn view(members: &[(SocketAddr, Arc<Live>)], weights: &[(i64, MemberHealth)]) ->
             live: Arc::clone(live),
         })
         .collect();
-    PoolView::build(Scheduler::Wrr, None, members)
+    PoolView::build(Scheduler::Wrr, Stickiness::Off, members)
 }
 
 /// Nothing in a test waits for ever.
