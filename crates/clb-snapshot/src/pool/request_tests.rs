@@ -17,6 +17,7 @@ struct Fixture {
 impl Fixture {
     fn new(scheduler: Scheduler, weights: &[i64]) -> Self {
         let settings = PlaneSettings {
+            http: crate::HttpSettings::default(),
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections: u64::MAX,
