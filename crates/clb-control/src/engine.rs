@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clb_model::{
-    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, State, Task,
+    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, SessionKey, State, Task,
     TaskId, TaskState, UnixMillis, apply, fail, succeed,
 };
 use clb_store::{Store, StoreError, Transaction};
@@ -197,9 +197,11 @@ pub struct Loaded {
     pub state: State,
     /// Requests that must not come again.
     pub nonces: Vec<Nonce>,
+    /// What session cookies are sealed with.
+    pub session_key: SessionKey,
 }
 
-/// Reads the whole state; a new store gets its counters.
+/// Reads the whole state; a new store gets its counters and its key.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -213,6 +215,15 @@ pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
             counters
         }
     };
+    let session_key = match store.get(&Key::SessionKey)? {
+        Some(Object::SessionKey(key)) => key,
+        _ => {
+            let key = SessionKey(rand::random());
+            let changes = vec![Change::made(Object::SessionKey(key.clone()))];
+            store.commit(vec![Transaction { changes }])?;
+            key
+        }
+    };
     let mut state = State::new(counters);
     let mut nonces = Vec::new();
     for kind in Kind::ALL {
@@ -223,7 +234,11 @@ pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
             }
         }
     }
-    Ok(Loaded { state, nonces })
+    Ok(Loaded {
+        state,
+        nonces,
+        session_key,
+    })
 }
 
 /// The engine's own side.

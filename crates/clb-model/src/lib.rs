@@ -24,7 +24,7 @@ pub use id::{BadId, BindingId, ID_SPACE, LbId, ListenerId, RuleId, TaskId, scram
 pub use object::{
     BadCheckDomain, Binding, BoundTo, Change, CheckDomain, Counters, FreedVip, HealthCheck,
     HttpCheck, Key, Kind, Listener, ListenerService, LoadBalancer, NetworkName, NetworkRef, Nonce,
-    Object, Owner, PoolKey, PoolSettings, ProbeMethod, Rule, Status, Task, TaskState,
+    Object, Owner, PoolKey, PoolSettings, ProbeMethod, Rule, SessionKey, Status, Task, TaskState,
 };
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};

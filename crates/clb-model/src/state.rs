@@ -349,7 +349,7 @@ impl State {
                 })
             }),
             Key::Task(id) => self.task(*id).cloned().map(Object::Task),
-            Key::Nonce(_) => None,
+            Key::Nonce(_) | Key::SessionKey => None,
             Key::Counters => Some(Object::Counters(self.counters)),
         }
     }

@@ -207,6 +207,7 @@ impl Applier {
                     self.advance();
                 }
                 Some(result) = results.recv() => self.take_result(result),
+                suspects = self.board.suspects.take() => self.health.probe_now(suspects),
                 () = until(probe_due), if probe_due.is_some() => {
                     for run in self.health.due() {
                         let (limit, results) = (limit.clone(), results_in.clone());

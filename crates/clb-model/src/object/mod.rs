@@ -4,6 +4,7 @@ mod binding;
 mod listener;
 mod load_balancer;
 mod rule;
+mod session_key;
 mod task;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ pub use listener::{
 };
 pub use load_balancer::{FreedVip, LoadBalancer, NetworkName, NetworkRef, Status};
 pub use rule::Rule;
+pub use session_key::SessionKey;
 pub use task::{Counters, Nonce, Task, TaskState};
 
 /// Any object that the store keeps.
@@ -42,6 +44,8 @@ pub enum Object {
     Task(Arc<Task>),
     /// A request that must not come twice.
     Nonce(Nonce),
+    /// The key of the session cookies; one object.
+    SessionKey(SessionKey),
     /// The counters; one object.
     Counters(Counters),
 }
@@ -66,6 +70,8 @@ pub enum Key {
     /// By itself.
     Nonce(Nonce),
     /// There is one.
+    SessionKey,
+    /// There is one.
     Counters,
 }
 
@@ -88,14 +94,17 @@ pub enum Kind {
     Task,
     /// [`Object::Nonce`]
     Nonce,
+    /// [`Object::SessionKey`]
+    SessionKey,
     /// [`Object::Counters`]
     Counters,
 }
 
 impl Kind {
     /// Every kind, in the order in which a state is loaded.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Counters,
+        Self::SessionKey,
         Self::Network,
         Self::LoadBalancer,
         Self::Listener,
@@ -118,6 +127,7 @@ impl Kind {
             Self::Network => "network",
             Self::Task => "task",
             Self::Nonce => "nonce",
+            Self::SessionKey => "session_key",
             Self::Counters => "counters",
         }
     }
@@ -136,6 +146,7 @@ impl Key {
             Self::Network(_) => Kind::Network,
             Self::Task(_) => Kind::Task,
             Self::Nonce(_) => Kind::Nonce,
+            Self::SessionKey => Kind::SessionKey,
             Self::Counters => Kind::Counters,
         }
     }
@@ -157,7 +168,7 @@ impl Key {
                     nonce.timestamp, nonce.nonce, nonce.secret_id
                 )
             }
-            Self::Counters => String::new(),
+            Self::SessionKey | Self::Counters => String::new(),
         }
     }
 }
@@ -175,6 +186,7 @@ impl Object {
             Self::Network(object) => Key::Network(object.name.clone()),
             Self::Task(object) => Key::Task(object.id),
             Self::Nonce(object) => Key::Nonce(object.clone()),
+            Self::SessionKey(_) => Key::SessionKey,
             Self::Counters(_) => Key::Counters,
         }
     }

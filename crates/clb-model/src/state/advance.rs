@@ -71,7 +71,7 @@ impl State {
                     }
                 }
             }
-            Object::Nonce(_) => {}
+            Object::Nonce(_) | Object::SessionKey(_) => {}
             Object::Counters(counters) => self.counters = *counters,
         }
     }
@@ -131,7 +131,7 @@ impl State {
                 }
                 self.ended.remove(id);
             }
-            Key::Nonce(_) | Key::Counters => {}
+            Key::Nonce(_) | Key::SessionKey | Key::Counters => {}
         }
     }
 
@@ -177,7 +177,11 @@ impl State {
                 let key = change.key()?;
                 if matches!(
                     key,
-                    Key::Counters | Key::Network(_) | Key::Task(_) | Key::Nonce(_)
+                    Key::Counters
+                        | Key::SessionKey
+                        | Key::Network(_)
+                        | Key::Task(_)
+                        | Key::Nonce(_)
                 ) {
                     return None;
                 }
