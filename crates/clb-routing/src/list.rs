@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use regex_automata::PatternSet;
+use regex_syntax::hir::Hir;
 
 use crate::error::RouteError;
 use crate::filter::{self, Filter};
@@ -81,11 +82,11 @@ impl<V> Clone for List<V> {
 
 impl<V: Clone> Chunk<V> {
     fn new(entries: Vec<Entry<V>>) -> Self {
-        let candidates: Vec<(u8, &str)> = (0..)
+        let candidates: Vec<(u8, &Hir)> = (0..)
             .zip(&entries)
             .filter_map(|(at, entry)| Some((at, entry.matcher.superset()?)))
             .collect();
-        let supersets: Vec<&str> = candidates.iter().map(|&(_, superset)| superset).collect();
+        let supersets: Vec<&Hir> = candidates.iter().map(|&(_, superset)| superset).collect();
         let filter = match supersets.len() {
             ..WORTH_A_FILTER => None,
             _ => Filter::new(&supersets),
