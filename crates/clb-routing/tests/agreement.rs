@@ -65,6 +65,8 @@ fn host() -> impl Strategy<Value = String> {
         "a:80",
         "A.b.",
         "a.b.:1",
+        "a.b.:.",
+        "www.:.a",
         "[::1]",
         "[a]b",
         "a..b",

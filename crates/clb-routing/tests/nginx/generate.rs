@@ -257,6 +257,9 @@ pub fn request(random: &mut StdRng, rules: &[Rule]) -> Request {
                     .choose(random)
                     .unwrap()
                     .to_vec();
+            } else if !target.starts_with(b"/") {
+                // It would belong to the authority.
+                target.insert(0, b'/');
             }
             Host::Target(host)
         }

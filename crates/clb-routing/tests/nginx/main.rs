@@ -88,6 +88,11 @@ fn route(
         Host::Field(host) | Host::Target(host) => host.as_slice(),
         Host::None => b"",
     };
+    let origin_form = !matches!(request.host, Host::Target(_));
+    if origin_form && !request.target.starts_with(b"/") {
+        // The caller's part, too: what begins with "?" has a path in absolute-form only.
+        return Err(RouteError::BadPath(clb_routing::PathFault::NotAbsolute));
+    }
     let route = set.router.route(host, &request.target, scratch)?;
     Ok((*route.value, route.domain.clone()))
 }

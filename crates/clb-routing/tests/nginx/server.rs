@@ -43,10 +43,12 @@ impl Nginx {
         let path = folder.path().to_str().unwrap();
         let mut text = format!(
             "daemon off; master_process off; pid {path}/pid; error_log stderr emerg;\n\
-             events {{ worker_connections 512; }}\n\
+             events {{ worker_connections {}; }}\n\
              http {{\n\
              access_log off; root {path}/nothing; keepalive_requests 100000000;\n\
-             server_names_hash_bucket_size 256; server_names_hash_max_size 65536;\n"
+             server_names_hash_bucket_size 256; server_names_hash_max_size 65536;\n",
+            // Sockets that listen count, too.
+            sets.len() + 64
         );
         for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
             text.push_str(&format!("{kind}_temp_path {path}/{kind};\n"));
