@@ -238,3 +238,129 @@ impl Parser<'_> {
         number
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::pattern_set;
+    use pcre2::bytes::RegexBuilder;
+    use proptest::prelude::*;
+
+    fn may_match(superset: &Hir, subject: &[u8]) -> bool {
+        let mut found = pattern_set(1);
+        let filter = Filter::new(&[superset]).unwrap();
+        !filter.search(subject, &mut found) || !found.is_empty()
+    }
+
+    #[test]
+    fn known_constructs_are_exact_enough_to_be_of_use() {
+        for (expression, matches, does_not) in [
+            (r"\.php$", "/a.php", "/a.phpx"),
+            (r"\.php\z", "/a.php", "/a.php\n"),
+            (r"^/(?<n>img|css)/", "/img/x", "/js/img/"),
+            (r"^/v[1-3]{2,}+\d*?x", "/v12x", "/v1x"),
+            (r"(?!x)^/a(?=b)", "/a", "/b"),
+            (r"^/(\w+)/\1$", "/a/b", "//a"),
+            (r"\A(?:a|b|)c", "c", "ab"),
+            (r"(?i)^[^a]b", "xB", "Ab"),
+            (r"a{20}", "aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaa"),
+            (r"^(?>a+)b", "aab", "aac"),
+            (r"x(\d|$)", "/x", "/y"),
+        ] {
+            let superset = of(expression, false).unwrap();
+            assert!(may_match(&superset, matches.as_bytes()), "{expression}");
+            assert!(!may_match(&superset, does_not.as_bytes()), "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_has_none() {
+        for expression in [
+            r"(?R)?a",
+            r"a(?1)",
+            r"(a)\10",
+            r"\Qa\E",
+            r"\p{L}",
+            r"\h",
+            r"\x{41}",
+            "[[:alpha:]]",
+            "(?i:a)",
+            "a(?i)b",
+            "a{,3}",
+            "a{ 1}",
+            "(?#x)",
+            "(?(1)a)",
+            r"\Ka",
+            "x(*ACCEPT)",
+            r"\g1",
+            "(?P=n)",
+            "*a",
+            "a|*",
+            "(a",
+            "a)",
+            r"[^\d\D]",
+            r"\C",
+            "\\",
+            "((((((((((a{16}){16}){16}){16}){16}))))))",
+        ] {
+            assert!(of(expression, false).is_none(), "{expression}");
+        }
+        let deep = format!("{}a{}", "(".repeat(30), ")".repeat(30));
+        assert!(of(&deep, false).is_none());
+    }
+
+    fn expression() -> impl Strategy<Value = String> {
+        let atom = prop::sample::select(vec![
+            "a", "b", "A", "B", "-", "/", r"\.", ".", "^", "$", r"\d", r"\W", r"\S", r"\b", r"\A",
+            r"\z", r"\Z", r"\n", "[ab]", "[^a]", "[^B-]", r"[\w.]", "[]a]", "[A-C]", r"[^\d\n]",
+            r"\x41", "\u{e9}", "", "[a&&b]", "[a-z~~b]",
+        ])
+        .prop_map(str::to_owned);
+        let more = [
+            "", "", "", "?", "*", "+", "{2}", "{1,2}?", "?+", "{0}", "|", r"\1",
+        ];
+        let open = [
+            "(", "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?|", "(?<n>", "X",
+        ];
+        atom.prop_recursive(4, 40, 5, move |inner| {
+            let part = (inner, prop::sample::select(more.to_vec()));
+            let parts = prop::collection::vec(part, 1..5);
+            let open = prop::sample::select(open.to_vec());
+            (open, parts).prop_map(|(open, parts)| {
+                let parts = parts.into_iter().map(|(atom, more)| atom + more);
+                let parts = parts.collect::<String>();
+                match open {
+                    "X" => parts,
+                    open => format!("{open}{parts})"),
+                }
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn what_pcre_matches_the_superset_matches(
+            expression in expression(),
+            no_case: bool,
+            subjects in prop::collection::vec("[abAB/.\n1é-]{0,8}", 12),
+        ) {
+            let Ok(pcre) = RegexBuilder::new()
+                .caseless(no_case)
+                .build(&format!("(*LIMIT_MATCH=10000){expression}"))
+            else {
+                return Ok(());
+            };
+            let Some(superset) = of(&expression, no_case) else {
+                return Ok(());
+            };
+            for subject in &subjects {
+                let subject = subject.as_bytes();
+                if pcre.is_match(subject).unwrap_or(false) {
+                    prop_assert!(may_match(&superset, subject), "{expression:?} {subject:?}");
+                }
+            }
+        }
+    }
+}

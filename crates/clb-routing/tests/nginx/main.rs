@@ -3,6 +3,15 @@
 //! `CLB_ROUTING_CASES` says how many requests (4000 unless said), `CLB_ROUTING_SEED` repeats a run.
 //! What differs on purpose is in ADR 10 and 11, and is not generated here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod generate;
 mod server;
 
