@@ -22,6 +22,7 @@ fn board() -> Arc<Board> {
         backend_connect: std::time::Duration::from_secs(1),
         tcp_idle: std::time::Duration::from_secs(1),
         max_connections: u64::MAX,
+        passive_health: true,
         http: HttpSettings::default(),
     };
     Arc::new(Board::new(WORKERS, settings, 10))
