@@ -294,6 +294,12 @@ fn switching_protocols() {
             asked,
             false,
         ),
+        (
+            line,
+            "Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket",
+            asked,
+            false,
+        ),
         (line, "Connection: upgrade\r\nUpgrade:", asked, false),
         (line, "Connection: upgrade", asked, false),
         (line, "Upgrade: websocket", asked, false),

@@ -243,6 +243,29 @@ mod tests {
     }
 
     #[test]
+    fn the_last_octet_that_fits() {
+        // Head and first line at their limits, and one octet over them.
+        let head = |length: usize| format!("a\r\n{}\r\n\r\n", "b".repeat(length - 7)).into_bytes();
+        assert_eq!(whole(&head(60)), Ok(Some(60)));
+        for length in [61, 62, 63, 64, 65] {
+            let error = HeadError {
+                fault: HeadFault::HeadTooLong,
+                at: 60,
+            };
+            assert_eq!(whole(&head(length)), Err(error), "{length}");
+        }
+        let line = |length: usize| format!("{}\r\n\r\n", "a".repeat(length)).into_bytes();
+        assert_eq!(whole(&line(20)), Ok(Some(24)));
+        // The head's limit counts when it is reached first.
+        let limits = HeadLimits { head: 20, ..LIMITS };
+        let error = HeadScanner::default().scan(&line(21), &limits);
+        assert_eq!(
+            error.map_err(|error| error.fault),
+            Err(HeadFault::HeadTooLong)
+        );
+    }
+
+    #[test]
     fn statuses() {
         for (fault, status) in [
             (HeadFault::LineTooLong, 414),

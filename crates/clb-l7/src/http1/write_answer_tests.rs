@@ -267,3 +267,20 @@ fn unchanged_fields_are_octet_for_octet_the_same() {
     let lines = lines(&format!("HTTP/1.1 200 OK\r\n{fields}"), TO, &ADDITIONS);
     assert_eq!(lines.get(1..).unwrap().join("\r\n"), fields);
 }
+
+#[test]
+fn some_statuses_have_no_framing_whatever_is_asked() {
+    // RFC 9112, 6.1
+    for status in [103, 204] {
+        let head = format!("HTTP/1.1 {status} x\r\n\r\n");
+        let mut fields = Fields::default();
+        let answer = parse_answer(head.as_bytes(), &mut fields, TO).unwrap();
+        let additions = AnswerAdditions {
+            transfer: Transfer::Chunked,
+            ..ADDITIONS
+        };
+        let mut out = Vec::new();
+        write_answer(&answer, &additions, &mut out);
+        assert!(!String::from_utf8(out).unwrap().contains("Transfer"));
+    }
+}
