@@ -253,6 +253,15 @@ pub fn parse_answer<'a>(
     })
 }
 
+/// Whether `line`, without its CRLF, is a status line that [`parse_answer`] accepts: for a head
+/// that is not complete yet ([`HeadScanner::first_line`](super::HeadScanner::first_line)).
+///
+/// # Errors
+/// The [`BadAnswer`] that the whole head would meet with.
+pub fn check_status_line(line: &[u8]) -> Result<(), BadAnswer> {
+    read_line(line).map(|_| ())
+}
+
 /// Reads `HTTP-version SP status-code SP [reason-phrase]` (RFC 9112, section 4). The second space
 /// may be missing where there is no reason, as many servers have it.
 #[inline]

@@ -75,6 +75,10 @@ fn status_lines() {
             answer.map(|answer| answer.status)
         });
         assert_eq!(actual, expected, "{line:?}");
+        if !line.contains(['\r', '\n']) {
+            let checked = check_status_line(line.as_bytes());
+            assert_eq!(checked, expected.map(|_| ()), "{line:?}");
+        }
     }
 }
 

@@ -101,6 +101,13 @@ fn request_lines() {
         ("GET /#a HTTP/1.1", Some(TargetOctet)),
     ] {
         assert_eq!(refusal(&head(line, "")), expected, "{line:?}");
+        if expected != Some(SchemeElsewhere) {
+            assert_eq!(
+                check_request_line(line.as_bytes()).err(),
+                expected,
+                "{line:?}"
+            );
+        }
     }
 }
 

@@ -95,6 +95,8 @@ pub struct HeadScanner {
     line_start: usize,
     /// Complete lines before it, the first one included.
     lines: usize,
+    /// Where the first line ends, until [`HeadScanner::first_line`] has given it out.
+    first_end: usize,
 }
 
 impl HeadScanner {
@@ -141,9 +143,23 @@ impl HeadScanner {
                 *self = Self::default();
                 return Ok(Some(stop + CRLF.len()));
             }
+            if self.lines == 0 {
+                self.first_end = stop;
+            }
             self.seen = stop + CRLF.len();
             self.line_start = self.seen;
             self.lines += 1;
+        }
+    }
+
+    /// While a head is not complete: its first line, once, as soon as that is. So that a client of
+    /// HTTP/0.9, which sends one line and waits, is told at once; see
+    /// [`check_request_line`](super::check_request_line) and
+    /// [`check_status_line`](super::check_status_line). `data` is what [`scan`](Self::scan) saw.
+    pub fn first_line<'a>(&mut self, data: &'a [u8]) -> Option<&'a [u8]> {
+        match std::mem::take(&mut self.first_end) {
+            0 => None,
+            end => data.get(..end),
         }
     }
 
@@ -298,6 +314,24 @@ mod tests {
         let mut scanner = HeadScanner::default();
         assert_eq!(scanner.scan(b"a\r\n\r\nb\r\n\r\n", &LIMITS), Ok(Some(5)));
         assert_eq!(scanner.scan(b"b\r\n\r\n", &LIMITS), Ok(Some(5)));
+    }
+
+    #[test]
+    fn the_first_line_is_given_once() {
+        let mut scanner = HeadScanner::default();
+        let data = b"ab\r\nc\r\n\r\n";
+        for (end, line) in [
+            (0, None),
+            (3, None),
+            (4, Some(&b"ab"[..])),
+            (5, None),
+            (8, None),
+        ] {
+            assert_eq!(scanner.scan(&data[..end], &LIMITS), Ok(None));
+            assert_eq!(scanner.first_line(&data[..end]), line, "{end}");
+        }
+        assert_eq!(scanner.scan(data, &LIMITS), Ok(Some(9)));
+        assert_eq!(scanner.first_line(data), None);
     }
 
     fn octets() -> impl Strategy<Value = Vec<u8>> {
