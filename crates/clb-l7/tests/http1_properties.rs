@@ -218,13 +218,8 @@ fn check_request(head: &[u8]) -> Result<bool, TestCaseError> {
 
     let mut again = Fields::default();
     let backend = parse_request(&written, &mut again);
-    prop_assert!(
-        backend.is_ok(),
-        "{:?} {}",
-        backend.err(),
-        written.escape_ascii()
-    );
-    let backend = backend.unwrap();
+    let backend = backend
+        .map_err(|fault| TestCaseError::fail(format!("{fault}: {}", written.escape_ascii())))?;
     prop_assert_eq!(backend.method, request.method);
     prop_assert_eq!(backend.path, request.path);
     prop_assert_eq!(backend.body, request.body);
@@ -311,13 +306,8 @@ fn check_answer(head: &[u8], to: AnswerTo, close: bool) -> Result<bool, TestCase
     );
     let mut again = Fields::default();
     let client = parse_answer(&written, &mut again, to);
-    prop_assert!(
-        client.is_ok(),
-        "{:?} {}",
-        client.err(),
-        written.escape_ascii()
-    );
-    let client = client.unwrap();
+    let client = client
+        .map_err(|fault| TestCaseError::fail(format!("{fault}: {}", written.escape_ascii())))?;
     prop_assert_eq!(client.status, answer.status);
     let expected = match additions.transfer {
         Transfer::AsIs(0) => AnswerBody::None,

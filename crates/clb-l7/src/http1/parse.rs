@@ -270,3 +270,7 @@ fn is_request_id(value: &[u8]) -> bool {
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "parse_field_tests.rs"]
+mod field_tests;

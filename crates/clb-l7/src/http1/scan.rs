@@ -120,9 +120,6 @@ impl HeadScanner {
             match data.get(stop) {
                 Some(b'\n') => return fault(HeadFault::BareLf),
                 Some(0) => return fault(HeadFault::Nul),
-                _ if self.lines == 0 && stop == self.line_start => {
-                    return fault(HeadFault::EmptyStartLine);
-                }
                 _ => {}
             }
             let Some(&next) = data.get(stop + 1) else {
@@ -138,6 +135,9 @@ impl HeadScanner {
             }
             if next != b'\n' {
                 return fault(HeadFault::BareCr);
+            }
+            if stop == self.line_start && self.lines == 0 {
+                return fault(HeadFault::EmptyStartLine);
             }
             if stop == self.line_start {
                 *self = Self::default();
@@ -239,7 +239,8 @@ mod tests {
             (b"a\0", Err((Nul, 1))),
             (b"\x16\x03\x01\0", Err((Nul, 3))),
             (b"\r\n", Err((EmptyStartLine, 0))),
-            (b"\r", Err((EmptyStartLine, 0))),
+            (b"\r", Ok(None)),
+            (b"\rG", Err((BareCr, 0))),
             (b"\n", Err((BareLf, 0))),
             // limits
             (long.as_bytes(), Err((LineTooLong, 20))),
@@ -314,6 +315,29 @@ mod tests {
         let mut scanner = HeadScanner::default();
         assert_eq!(scanner.scan(b"a\r\n\r\nb\r\n\r\n", &LIMITS), Ok(Some(5)));
         assert_eq!(scanner.scan(b"b\r\n\r\n", &LIMITS), Ok(Some(5)));
+    }
+
+    #[test]
+    fn empty_lines_that_come_in_pieces() {
+        // As a connection uses the two: skip, then scan, after each octet.
+        let length_after = |text: &[u8]| {
+            let mut scanner = HeadScanner::default();
+            (1..=text.len()).find_map(|end| {
+                let skipped = leading_crlf(&text[..end]);
+                match scanner.scan(&text[skipped..end], &LIMITS) {
+                    Ok(None) => None,
+                    Ok(Some(length)) => Some(Ok((skipped, length))),
+                    Err(error) => Some(Err(error.fault)),
+                }
+            })
+        };
+        for lines in 0..=LEADING_CRLFS {
+            let text = ["\r\n".repeat(lines).as_str(), "a\r\n\r\n"].concat();
+            assert_eq!(length_after(text.as_bytes()), Some(Ok((2 * lines, 5))));
+        }
+        let text = ["\r\n".repeat(LEADING_CRLFS + 1).as_str(), "a\r\n\r\n"].concat();
+        let fault = Some(Err(HeadFault::EmptyStartLine));
+        assert_eq!(length_after(text.as_bytes()), fault);
     }
 
     #[test]
