@@ -137,6 +137,8 @@ fn what_is_refused() {
         (b"3 a\r\n", Extension),
         (b"3;;a\r\n", Extension),
         (b"3;a;;b\r\n", Extension),
+        (b"3 =b\r\n", Extension),
+        (b"3;a=b =c\r\n", Extension),
         (b"3;=b\r\n", Extension),
         (b"3;a b\r\n", Extension),
         (b"3;a=b=c\r\n", Extension),

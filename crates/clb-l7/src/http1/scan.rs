@@ -274,6 +274,16 @@ mod tests {
         let line = |length: usize| format!("{}\r\n\r\n", "a".repeat(length)).into_bytes();
         assert_eq!(whole(&line(20)), Ok(Some(24)));
         // The head's limit counts when it is reached first.
+        let limits = HeadLimits {
+            head: 3,
+            fields: 0,
+            ..LIMITS
+        };
+        let error = HeadScanner::default().scan(b"a\r\nb", &limits);
+        assert_eq!(
+            error.map_err(|error| error.fault),
+            Err(HeadFault::HeadTooLong)
+        );
         let limits = HeadLimits { head: 20, ..LIMITS };
         let error = HeadScanner::default().scan(&line(21), &limits);
         assert_eq!(

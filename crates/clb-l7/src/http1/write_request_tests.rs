@@ -262,6 +262,15 @@ fn forwarded_for_is_one_field() {
 }
 
 #[test]
+fn forwarded_host_is_the_first_hosts() {
+    let fields = "X-Forwarded-Host: b\r\nx-forwarded-host: c";
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+    let written = written(&head, &ADDITIONS);
+    assert!(written.contains(&format!("\r\n{fields}\r\n")));
+    assert!(!written.contains("X-Forwarded-Host: a"), "{written}");
+}
+
+#[test]
 fn max_forwards_goes_down() {
     // RFC 9110, 7.6.2
     for (value, expected) in [
