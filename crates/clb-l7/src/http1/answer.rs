@@ -136,7 +136,7 @@ pub struct Answer<'a> {
     pub is_interim: bool,
     /// A valid 101: both connections are a tunnel from now on.
     pub upgrade: bool,
-    /// Whether trailer fields go to the client, if the body is chunked on both sides.
+    /// The client takes trailer fields; see [`Answer::sends_trailers`].
     pub trailers: bool,
     /// The Content-Length is written anew: it has zeros in front.
     pub(crate) odd_length: bool,
@@ -162,6 +162,14 @@ impl<'a> Answer<'a> {
             (AnswerBody::Chunked | AnswerBody::UntilClose, Version::Http11) => Transfer::Chunked,
             (AnswerBody::Chunked | AnswerBody::UntilClose, Version::Http10) => Transfer::UntilClose,
         }
+    }
+
+    /// Whether the trailer fields of a body that goes to the client by `transfer` go with it: it is
+    /// chunked on both sides, and the client takes them (RFC 9110, section 6.5.1). Else the body
+    /// ends without them.
+    #[must_use]
+    pub fn sends_trailers(&self, transfer: Transfer) -> bool {
+        self.trailers && self.body == AnswerBody::Chunked && transfer == Transfer::Chunked
     }
 
     /// Values of the fields `name`, in the order in which they came, blanks around them removed.
