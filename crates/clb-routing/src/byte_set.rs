@@ -1,6 +1,6 @@
 //! What a PCRE character class or escape matches, as a set of bytes (no UTF, no UCP).
 
-use std::fmt::Write;
+use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir};
 
 /// A set of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ impl ByteSet {
         *high |= other_high;
     }
 
-    fn invert(&mut self) {
+    pub(crate) fn invert(&mut self) {
         self.0 = self.0.map(|half| !half);
     }
 
@@ -44,23 +44,12 @@ impl ByteSet {
         }
     }
 
-    /// As a class of `regex-automata`; `None` when nothing is in it.
-    pub(crate) fn written(&self) -> Option<String> {
-        let mut out = String::from("[");
-        let mut from = None;
-        for byte in 0..=255 {
-            if self.has(byte) && from.is_none() {
-                from = Some(byte);
-            }
-            if let Some(first) = from
-                && (byte == 255 || !self.has(byte + 1))
-            {
-                write!(out, r"\x{first:02X}-\x{byte:02X}").ok()?;
-                from = None;
-            }
-        }
-        out.push(']');
-        (out.len() > 2).then_some(out)
+    /// As a class; `None` when nothing is in it.
+    pub(crate) fn class(&self) -> Option<Hir> {
+        let single = (0..=255).filter(|&byte| self.has(byte));
+        // A class joins what is adjacent.
+        let class = ClassBytes::new(single.map(|byte| ClassBytesRange::new(byte, byte)));
+        (!class.ranges().is_empty()).then(|| Hir::class(Class::Bytes(class)))
     }
 }
 
@@ -170,37 +159,41 @@ fn only(set: ByteSet) -> Option<u8> {
 mod tests {
     use super::*;
 
+    fn bytes(text: &[u8]) -> ByteSet {
+        let mut set = ByteSet::default();
+        set.add_all(text.iter().copied());
+        set
+    }
+
+    fn all_but(text: &[u8]) -> ByteSet {
+        let mut set = bytes(text);
+        set.invert();
+        set
+    }
+
     #[test]
     fn classes_are_read_as_pcre_reads_them() {
         for (text, no_case, wanted, rest) in [
-            ("abc]x", false, Some(r"[\x61-\x63]"), "x"),
-            ("]a]", false, Some(r"[\x5D-\x5D\x61-\x61]"), ""),
-            ("^]]", false, Some(r"[\x00-\x5C\x5E-\xFF]"), ""),
-            ("a-c-]", false, Some(r"[\x2D-\x2D\x61-\x63]"), ""),
-            ("-a]", false, Some(r"[\x2D-\x2D\x61-\x61]"), ""),
-            ("a&&b]", false, Some(r"[\x26-\x26\x61-\x62]"), ""),
-            ("a[b]", false, Some(r"[\x5B-\x5B\x61-\x62]"), ""),
-            (r"\]\\]", false, Some(r"[\x5C-\x5D]"), ""),
-            (r"\d\x41-\x43]", false, Some(r"[\x30-\x39\x41-\x43]"), ""),
-            ("b]", true, Some(r"[\x42-\x42\x62-\x62]"), ""),
-            ("^b]", true, Some(r"[\x00-\x41\x43-\x61\x63-\xFF]"), ""),
-            (r"\d-z]", false, None, ""),
-            ("[:alpha:]]", false, None, ""),
-            (r"\p{L}]", false, None, ""),
-            ("z-a]", false, None, ""),
-            ("abc", false, None, ""),
+            ("abc]x", false, bytes(b"abc"), "x"),
+            ("]a]", false, bytes(b"]a"), ""),
+            ("^]]", false, all_but(b"]"), ""),
+            ("a-c-]", false, bytes(b"abc-"), ""),
+            ("-a]]", false, bytes(b"-a"), "]"),
+            ("a&&b]", false, bytes(b"a&b"), ""),
+            ("a[b]", false, bytes(b"a[b"), ""),
+            (r"\]\\]", false, bytes(br"]\"), ""),
+            (r"\d\x41-\x43]", false, bytes(b"0123456789ABC"), ""),
+            ("b]", true, bytes(b"Bb"), ""),
+            ("^b]", true, all_but(b"Bb"), ""),
+            (r"\d\D]", false, all_but(b""), ""),
+            (r"^\d\D]", false, bytes(b""), ""),
         ] {
             let read = class(text.as_bytes(), no_case);
-            let written = read.and_then(|(set, _)| set.written());
-            assert_eq!(written.as_deref(), wanted, "{text}");
-            if let Some((_, left)) = read {
-                assert_eq!(left, rest.as_bytes(), "{text}");
-            }
+            assert_eq!(read, Some((wanted, rest.as_bytes())), "{text}");
         }
-        assert_eq!(
-            class(br"\d\D]", false).unwrap().0.written().unwrap(),
-            r"[\x00-\xFF]"
-        );
-        assert_eq!(class(br"^\d\D]", false).unwrap().0.written(), None);
+        for text in [r"\d-z]", "[:alpha:]]", r"\p{L}]", "z-a]", "abc", "^]", "]"] {
+            assert_eq!(class(text.as_bytes(), false), None, "{text}");
+        }
+        assert!(bytes(b"").class().is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clb_model::{DomainKind, DomainPattern, UrlModifier, UrlPattern};
 use regex_automata::PatternSet;
+use smallvec::SmallVec;
 
 use crate::error::{PatternError, RouteError};
 use crate::list::{Entry, List};
@@ -16,6 +17,8 @@ pub(crate) struct Location<T> {
     pub(crate) order: u64,
     pub(crate) url: UrlPattern,
     pub(crate) value: T,
+    /// `^~`: no regular expression is asked when this is the longest prefix.
+    is_last: bool,
 }
 
 impl<T> Location<T> {
@@ -28,14 +31,14 @@ impl<T> Location<T> {
 pub(crate) struct Domain<T> {
     /// As the first rule of it spelled it.
     pub(crate) pattern: DomainPattern,
-    name: Box<str>,
+    name: SmallVec<[u8; 32]>,
     tree: Tree<T>,
     pub(crate) regexes: List<Arc<Location<T>>>,
 }
 
 impl<T> Named for Arc<Domain<T>> {
     fn name(&self) -> &[u8] {
-        self.name.as_bytes()
+        &self.name
     }
 }
 
@@ -53,7 +56,7 @@ pub(crate) fn lookup_name(pattern: &DomainPattern) -> String {
 impl<T: Clone> Domain<T> {
     pub(crate) fn new(pattern: DomainPattern) -> Self {
         Self {
-            name: lookup_name(&pattern).into(),
+            name: lookup_name(&pattern).into_bytes().into(),
             pattern,
             tree: Tree::default(),
             regexes: List::default(),
@@ -88,9 +91,7 @@ impl<T: Clone> Domain<T> {
         if let Some(exact) = plain.exact {
             return Ok(exact);
         }
-        let last = plain
-            .prefix
-            .is_some_and(|prefix| prefix.url.modifier() == UrlModifier::PrefixNoRegex);
+        let last = plain.prefix.is_some_and(|prefix| prefix.is_last);
         if !last && let Some(entry) = self.regexes.first(path, found)? {
             return Ok(&entry.value);
         }
@@ -108,6 +109,7 @@ impl<T: Clone> Domain<T> {
             order,
             url: url.clone(),
             value,
+            is_last: url.modifier() == UrlModifier::PrefixNoRegex,
         });
         let (mut tree, mut regexes) = (self.tree.clone(), self.regexes.clone());
         let there;

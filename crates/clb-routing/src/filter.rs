@@ -4,8 +4,8 @@
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::util::pool::Pool;
-use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind, PatternID, PatternSet};
+use regex_syntax::hir::Hir;
 
 /// Octets that one expression's automaton may have.
 const MAX_EXPRESSION: usize = 16 << 10;
@@ -26,12 +26,12 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// Whether an expression is small enough for a filter.
-    pub(crate) fn takes(superset: &str) -> bool {
+    pub(crate) fn takes(superset: &Hir) -> bool {
         nfa(&[superset], MAX_EXPRESSION).is_some()
     }
 
     /// A filter over expressions that [`Filter::takes`] has accepted, in this order.
-    pub(crate) fn new(supersets: &[&str]) -> Option<Self> {
+    pub(crate) fn new(supersets: &[&Hir]) -> Option<Self> {
         let limit = MAX_EXPRESSION.saturating_mul(supersets.len());
         let config = DFA::config()
             .match_kind(MatchKind::All)
@@ -60,16 +60,15 @@ impl Filter {
     }
 }
 
-fn nfa(expressions: &[&str], limit: usize) -> Option<NFA> {
+fn nfa(expressions: &[&Hir], limit: usize) -> Option<NFA> {
     NFA::compiler()
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
         .configure(
             thompson::Config::new()
                 .utf8(false)
                 .which_captures(WhichCaptures::None)
                 .nfa_size_limit(Some(limit)),
         )
-        .build_many(expressions)
+        .build_many_from_hir(expressions)
         .ok()
 }
 

@@ -42,8 +42,11 @@ pub(crate) fn normalise(raw: &[u8], name: &mut Vec<u8>) -> Result<(), HostFault>
             _ => {}
         }
     }
+    // The last dot of all: one after the port's colon keeps that before the colon from going.
+    if last_dot.is_some_and(|dot| dot + 1 == end) {
+        end -= 1;
+    }
     let whole = raw.get(..end).unwrap_or(raw);
-    let whole = whole.strip_suffix(b".").unwrap_or(whole);
     if whole.is_empty() {
         return Err(HostFault::Empty);
     }
@@ -71,6 +74,7 @@ mod tests {
             ("a:b:c", "a"),
             ("a:", "a"),
             ("a:8.", "a"),
+            ("a.:8.", "a."),
             (".a", ".a"),
             ("[::1]", "[::1]"),
             ("[FE80::1]:80", "[fe80::1]"),

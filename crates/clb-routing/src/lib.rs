@@ -17,6 +17,7 @@
 mod byte_set;
 mod domain;
 mod error;
+mod explain;
 mod filter;
 mod host;
 mod list;
@@ -28,5 +29,6 @@ mod table;
 mod tree;
 
 pub use error::{HostFault, PathFault, PatternError, RouteError};
+pub use explain::Explanation;
 pub use matcher::{MATCH_LIMIT, check_domain, check_url};
 pub use router::{Route, Router, Scratch};

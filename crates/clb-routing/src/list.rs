@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use regex_automata::PatternSet;
+use regex_syntax::hir::Hir;
 
 use crate::error::RouteError;
 use crate::filter::{self, Filter};
@@ -81,11 +82,11 @@ impl<V> Clone for List<V> {
 
 impl<V: Clone> Chunk<V> {
     fn new(entries: Vec<Entry<V>>) -> Self {
-        let candidates: Vec<(u8, &str)> = (0..)
+        let candidates: Vec<(u8, &Hir)> = (0..)
             .zip(&entries)
             .filter_map(|(at, entry)| Some((at, entry.matcher.superset()?)))
             .collect();
-        let supersets: Vec<&str> = candidates.iter().map(|&(_, superset)| superset).collect();
+        let supersets: Vec<&Hir> = candidates.iter().map(|&(_, superset)| superset).collect();
         let filter = match supersets.len() {
             ..WORTH_A_FILTER => None,
             _ => Filter::new(&supersets),
@@ -242,6 +243,7 @@ impl<V: Clone> List<V> {
             chunks.remove(at);
         } else {
             merge(&mut chunks, at);
+            merge(&mut chunks, at.saturating_sub(1));
         }
         Self { chunks }
     }
@@ -260,5 +262,114 @@ fn merge<V: Clone>(chunks: &mut Vec<Arc<Chunk<V>>>, at: usize) {
     chunks.remove(at + 1);
     if let Some(slot) = chunks.get_mut(at) {
         *slot = joined;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clb_model::UrlPattern;
+    use proptest::prelude::*;
+
+    fn text(number: u64) -> String {
+        // Some have no superset, some match what others match.
+        match number % 7 {
+            0 => format!("~ ^/(?i:A){}/", number / 7),
+            1 => format!("~* ^/A{}", number / 7),
+            2 => format!("~ /(?=.)b{}$", number / 7),
+            _ => format!("~ ^/x{}[/.]", number % 50),
+        }
+    }
+
+    fn entry(order: u64, number: u64, value: u64) -> Entry<u64> {
+        let url = UrlPattern::parse(&text(number)).unwrap();
+        let matcher = Arc::new(Matcher::url(&url).unwrap().unwrap());
+        Entry {
+            order,
+            matcher,
+            value,
+        }
+    }
+
+    fn check(list: &List<u64>) {
+        for chunk in &list.chunks {
+            assert!((1..=CHUNK).contains(&chunk.entries.len()));
+            let alive = chunk.filtered.iter().filter(|&&at| at != GONE).count();
+            let always = chunk.always.count_ones() as usize;
+            assert_eq!(alive + always, chunk.entries.len());
+        }
+        assert!(
+            list.iter()
+                .is_sorted_by(|one, next| one.place() < next.place())
+        );
+    }
+
+    fn agrees(list: &List<u64>, subject: &str) {
+        let bytes = subject.as_bytes();
+        let naive = list
+            .iter()
+            .find(|entry| entry.matcher.is_match(bytes).unwrap());
+        let found = list.first(bytes, &mut pattern_set()).unwrap();
+        let value = |entry: &Entry<u64>| entry.value;
+        assert_eq!(found.map(value), naive.map(value), "{subject}");
+    }
+
+    #[test]
+    fn young_ones_fill_chunks_and_old_versions_stay() {
+        let mut list = List::default();
+        for order in 0..200 {
+            list = list.with(entry(order, order * 7 + 1, order));
+        }
+        check(&list);
+        assert_eq!(list.chunks.len(), 200_usize.div_ceil(CHUNK));
+        let more = list.with(entry(200, 1500, 200));
+        let mut shared = list.chunks.iter().zip(&more.chunks);
+        assert!(
+            shared
+                .by_ref()
+                .take(3)
+                .all(|(old, new)| Arc::ptr_eq(old, new))
+        );
+        assert!(shared.all(|(old, new)| !Arc::ptr_eq(old, new)));
+        let before = list.clone();
+        for order in 1..199 {
+            list = list.edited((order, &text(order * 7 + 1)), None);
+            check(&list);
+        }
+        let left: Vec<u64> = list.iter().map(|entry| entry.value).collect();
+        assert_eq!((left, list.chunks.len()), (vec![0, 199], 1));
+        assert_eq!(before.iter().count(), 200);
+        agrees(&before, "/a150");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn the_first_that_matches_is_found(
+            steps in prop::collection::vec((0_u64..400, 0_u64..1000, 0..4), 1..300),
+            numbers in prop::collection::vec(0_u64..60, 20),
+        ) {
+            let mut list = List::default();
+            for (value, (number, order, kind)) in (0..).zip(steps) {
+                let text = text(number);
+                let there = list.get(&text).map(|entry| entry.order);
+                list = match (there, kind) {
+                    (Some(order), 0) => list.edited((order, &text), None),
+                    (Some(order), _) => list.edited((order, &text), Some(value)),
+                    (None, _) => list.with(entry(order, number, value)),
+                };
+                check(&list);
+                let entry = list.get(&text);
+                prop_assert_eq!(entry.is_none(), there.is_some() && kind == 0);
+                prop_assert!(entry.is_none_or(|entry| entry.value == value));
+            }
+            for number in numbers {
+                agrees(&list, &format!("/a{number}/"));
+                agrees(&list, &format!("/x{number}."));
+                agrees(&list, &format!("/b{number}"));
+                agrees(&list, &format!("/A{number}"));
+            }
+        }
     }
 }

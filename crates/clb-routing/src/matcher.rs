@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clb_model::{DomainPattern, UrlModifier, UrlPattern};
 use pcre2::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::Hir;
 
 use crate::error::{PatternError, RouteError};
 use crate::superset;
@@ -18,7 +19,7 @@ pub const MATCH_LIMIT: u32 = 100_000;
 pub(crate) struct Matcher {
     text: Arc<str>,
     regex: Regex,
-    superset: Option<String>,
+    superset: Option<Hir>,
 }
 
 impl Matcher {
@@ -70,10 +71,10 @@ impl Matcher {
         &self.text
     }
 
-    /// An expression in the syntax of `regex-automata` that matches whatever this one matches, and
+    /// An expression for `regex-automata` that matches whatever this one matches, and
     /// perhaps more.
-    pub(crate) fn superset(&self) -> Option<&str> {
-        self.superset.as_deref()
+    pub(crate) fn superset(&self) -> Option<&Hir> {
+        self.superset.as_ref()
     }
 
     /// # Errors

@@ -176,7 +176,7 @@ impl<T: Clone> Router<T> {
     }
 
     /// The domain of a normalised host.
-    fn find_domain(
+    pub(crate) fn find_domain(
         &self,
         host: &[u8],
         found: &mut PatternSet,

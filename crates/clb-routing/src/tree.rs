@@ -4,21 +4,22 @@
 
 use std::sync::Arc;
 
-use clb_model::UrlModifier;
+use clb_model::{UrlModifier, UrlPattern};
+use smallvec::SmallVec;
 
 use crate::domain::Location;
 
 /// Urls of one text and kind, the oldest first. More than one only when they are spelled
 /// differently and mean the same, as `/a` and `^~ /a`; nginx loads no such pair.
-type Same<T> = Vec<Arc<Location<T>>>;
+type Same<T> = SmallVec<[Arc<Location<T>>; 1]>;
 
 struct Node<T> {
     /// What is added to the text of the node above.
-    part: Box<[u8]>,
+    part: SmallVec<[u8; 24]>,
     exact: Same<T>,
     prefix: Same<T>,
     /// By the first byte of their parts, which all differ.
-    below: Vec<Below<T>>,
+    below: SmallVec<[Below<T>; 2]>,
     min_order: u64,
 }
 
@@ -49,13 +50,13 @@ impl<T> Clone for Node<T> {
 }
 
 pub(crate) struct Tree<T> {
-    root: Arc<Node<T>>,
+    root: Node<T>,
 }
 
 impl<T> Clone for Tree<T> {
     fn clone(&self) -> Self {
         Self {
-            root: Arc::clone(&self.root),
+            root: self.root.clone(),
         }
     }
 }
@@ -63,7 +64,7 @@ impl<T> Clone for Tree<T> {
 impl<T> Default for Tree<T> {
     fn default() -> Self {
         Self {
-            root: Arc::new(Node::leaf(&[])),
+            root: Node::leaf(&[]),
         }
     }
 }
@@ -95,7 +96,7 @@ impl<T> Tree<T> {
             let next = node.below(*first).ok();
             let Some((next, left)) = next
                 .and_then(|at| node.below.get(at))
-                .and_then(|below| Some((&below.node, rest.strip_prefix(&*below.node.part)?)))
+                .and_then(|below| Some((&*below.node, rest.strip_prefix(&*below.node.part)?)))
             else {
                 return found;
             };
@@ -117,7 +118,7 @@ impl<T> Tree<T> {
             let next = node.below(*first).ok();
             let Some((next, left)) = next
                 .and_then(|at| node.below.get(at))
-                .and_then(|below| Some((&below.node, rest.strip_prefix(&*below.node.part)?)))
+                .and_then(|below| Some((&*below.node, rest.strip_prefix(&*below.node.part)?)))
             else {
                 return all;
             };
@@ -134,7 +135,7 @@ impl<T> Tree<T> {
         let mut nodes = vec![&self.root];
         std::iter::from_fn(move || {
             let node = nodes.pop()?;
-            nodes.extend(node.below.iter().rev().map(|below| &below.node));
+            nodes.extend(node.below.iter().rev().map(|below| &*below.node));
             Some(node.exact.iter().chain(&node.prefix))
         })
         .flatten()
@@ -142,19 +143,17 @@ impl<T> Tree<T> {
 
     /// Adds a url, or replaces the one of the same text; says whether there was one.
     pub(crate) fn with(&self, location: Arc<Location<T>>) -> (Self, bool) {
-        let mut root = Node::clone(&self.root);
+        let mut root = self.root.clone();
         let text = location.url.clone();
         let replaced = root.add(text.expression().as_bytes(), location);
-        let root = Arc::new(root);
         (Self { root }, replaced)
     }
 
     /// Takes the url of that text away; `None` when there is none.
-    pub(crate) fn without(&self, url: &clb_model::UrlPattern) -> Option<Self> {
-        let mut root = Node::clone(&self.root);
-        root.remove(url.expression().as_bytes(), url).then(|| Self {
-            root: Arc::new(root),
-        })
+    pub(crate) fn without(&self, url: &UrlPattern) -> Option<Self> {
+        let mut root = self.root.clone();
+        root.remove(url.expression().as_bytes(), url)
+            .then_some(Self { root })
     }
 }
 
@@ -162,9 +161,9 @@ impl<T> Node<T> {
     fn leaf(part: &[u8]) -> Self {
         Self {
             part: part.into(),
-            exact: Vec::new(),
-            prefix: Vec::new(),
-            below: Vec::new(),
+            exact: SmallVec::new(),
+            prefix: SmallVec::new(),
+            below: SmallVec::new(),
             min_order: u64::MAX,
         }
     }
@@ -240,7 +239,7 @@ impl<T> Node<T> {
     fn split(mut self, at: usize) -> Self {
         let (start, end) = self.part.split_at(at);
         let mut above = Node::leaf(start);
-        let end: Box<[u8]> = end.into();
+        let end = SmallVec::from_slice(end);
         let first = end.first().copied().unwrap_or_default();
         above.min_order = self.min_order;
         self.part = end;
@@ -251,7 +250,7 @@ impl<T> Node<T> {
         above
     }
 
-    fn remove(&mut self, rest: &[u8], url: &clb_model::UrlPattern) -> bool {
+    fn remove(&mut self, rest: &[u8], url: &UrlPattern) -> bool {
         let removed = match rest.first() {
             None => {
                 let same = self.same(url.modifier());
@@ -265,7 +264,7 @@ impl<T> Node<T> {
         removed
     }
 
-    fn remove_below(&mut self, first: u8, rest: &[u8], url: &clb_model::UrlPattern) -> bool {
+    fn remove_below(&mut self, first: u8, rest: &[u8], url: &UrlPattern) -> bool {
         let Ok(at) = self.below(first) else {
             return false;
         };
@@ -293,7 +292,7 @@ impl<T> Node<T> {
             return self;
         };
         let mut node = Node::clone(&only.node);
-        node.part = [&*self.part, &*node.part].concat().into();
+        node.part.insert_from_slice(0, &self.part);
         node
     }
 }

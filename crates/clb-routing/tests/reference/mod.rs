@@ -93,7 +93,9 @@ fn host_name(raw: &str) -> Option<String> {
         None if raw.starts_with('[') => raw,
         None => raw.split(':').next().unwrap(),
     };
-    name = name.strip_suffix('.').unwrap_or(name);
+    if raw.rfind('.').is_some_and(|dot| dot + 1 == name.len()) {
+        name = &name[..name.len() - 1];
+    }
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }
 
