@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::http::HttpProbe;
 
 /// Milliseconds of a monotonic clock whose zero the driver chooses.
 pub type Millis = u64;
@@ -22,12 +25,15 @@ pub struct MemberId<P> {
 pub enum ProbeKind {
     /// Success when a TCP connection is established within the timeout.
     Tcp,
+    /// Success when a request is answered within the timeout with a status that is good.
+    Http(Arc<HttpProbe>),
 }
 
 impl fmt::Display for ProbeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp => f.write_str("tcp"),
+            Self::Http(probe) => write!(f, "http {}", probe.path()),
         }
     }
 }

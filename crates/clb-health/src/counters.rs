@@ -20,6 +20,12 @@ pub struct Counters {
     pub reset: u64,
     /// Results: any other error of the connection.
     pub io: u64,
+    /// Results: a status that the check does not want.
+    pub status: u64,
+    /// Results: an answer that is not HTTP, or has no end.
+    pub not_http: u64,
+    /// Results: closed before a status line.
+    pub closed: u64,
     /// Probes that could not be run because of an error of this machine.
     pub local: u64,
     /// Results that came when nobody wanted them any more.
@@ -35,13 +41,16 @@ pub struct Counters {
 
 impl Counters {
     /// Failed probes by cause, named as [`Failure::cause`] names them.
-    pub fn failed(&self) -> [(&'static str, u64); 5] {
+    pub fn failed(&self) -> [(&'static str, u64); 8] {
         [
             ("refused", self.refused),
             ("timed_out", self.timed_out),
             ("unreachable", self.unreachable),
             ("reset", self.reset),
             ("io", self.io),
+            ("status", self.status),
+            ("not_http", self.not_http),
+            ("closed", self.closed),
         ]
     }
 
@@ -55,6 +64,9 @@ impl Counters {
                 Failure::Unreachable { .. } => &mut self.unreachable,
                 Failure::Reset => &mut self.reset,
                 Failure::Io { .. } => &mut self.io,
+                Failure::Status(_) => &mut self.status,
+                Failure::NotHttp { .. } | Failure::TooLong => &mut self.not_http,
+                Failure::Closed => &mut self.closed,
             },
         };
         *count += 1;

@@ -45,6 +45,7 @@
 mod check;
 mod checker;
 mod counters;
+mod http;
 mod machine;
 mod outcome;
 mod prober;
@@ -53,7 +54,8 @@ mod schedule;
 pub use check::{Check, MemberId, Millis, ProbeKind, Thresholds};
 pub use checker::{Checker, ProbeRun, Ticket, Transition};
 pub use counters::Counters;
+pub use http::{ANSWER_OCTETS, HttpMethod, HttpProbe};
 pub use machine::{Change, HISTORY, LastResult, Reason, Run, State, Status};
-pub use outcome::{Failure, LocalError, ProbeError};
+pub use outcome::{Failure, LocalError, ProbeError, SHOWN_OCTETS};
 pub use prober::{Limit, probe};
 pub use schedule::{ASKED_SPACING, LOST_AFTER_INTERVALS, phase};

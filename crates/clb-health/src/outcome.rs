@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::http::ANSWER_OCTETS;
+
 /// Why a probe failed, when the backend or the way to it is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,9 +27,30 @@ pub enum Failure {
         /// The number of the error, when the operating system gave one.
         errno: Option<i32>,
     },
+    /// The answer has a status that the check does not want.
+    Status(u16),
+    /// What came is no answer of HTTP/1.
+    NotHttp {
+        /// What it begins with, escaped; [`SHOWN_OCTETS`] at most.
+        begins: String,
+    },
+    /// No status line within [`ANSWER_OCTETS`](crate::ANSWER_OCTETS).
+    TooLong,
+    /// The backend closed the connection before its status line was complete.
+    Closed,
 }
 
+/// Octets of an answer that is not HTTP that its [`Failure::NotHttp`] shows.
+pub const SHOWN_OCTETS: usize = 24;
+
 impl Failure {
+    pub(crate) fn not_http(octets: &[u8]) -> Self {
+        let shown = octets.get(..SHOWN_OCTETS).unwrap_or(octets);
+        Self::NotHttp {
+            begins: shown.trim_ascii_end().escape_ascii().to_string(),
+        }
+    }
+
     /// The cause as a short constant name, for the label of a metric.
     pub fn cause(&self) -> &'static str {
         match self {
@@ -36,6 +59,9 @@ impl Failure {
             Self::Unreachable { .. } => "unreachable",
             Self::Reset => "reset",
             Self::Io { .. } => "io",
+            Self::Status(_) => "status",
+            Self::NotHttp { .. } | Self::TooLong => "not_http",
+            Self::Closed => "closed",
         }
     }
 }
@@ -49,6 +75,12 @@ impl fmt::Display for Failure {
             Self::Unreachable { network: false } => f.write_str("host unreachable"),
             Self::Reset => f.write_str("reset"),
             Self::Io { kind, errno } => write_io(f, *kind, *errno),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::NotHttp { begins } => {
+                write!(f, "not HTTP: the answer begins with \"{begins}\"")
+            }
+            Self::TooLong => write!(f, "no status line within {ANSWER_OCTETS} octets"),
+            Self::Closed => f.write_str("closed before a status line"),
         }
     }
 }
@@ -137,6 +169,8 @@ mod tests {
         assert_eq!(said(host), "host unreachable");
         let network = Failure::Unreachable { network: true };
         assert_eq!(said(network), "network unreachable");
+        assert_eq!(said(Failure::Status(503)), "status 503");
+        assert_eq!(said(Failure::Closed), "closed before a status line");
     }
 
     #[test]

@@ -2,16 +2,20 @@
 
 use crate::check::ProbeKind;
 use crate::checker::ProbeRun;
+use crate::http::{ANSWER_OCTETS, HttpProbe};
 use crate::outcome::{Failure, LocalError, ProbeError};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 /// `ENOBUFS` on Linux, which std has no kind for: the kernel had no memory for a packet.
 const ENOBUFS: i32 = 105;
+
+/// Read at once; a status line is rarely longer.
+const READ_OCTETS: usize = 512;
 
 /// Runs one probe and takes at most its timeout. Dropping the future ends the probe.
 ///
@@ -21,15 +25,23 @@ const ENOBUFS: i32 = 105;
 /// [`ProbeError::Failed`] when the backend or the way to it is at fault, [`ProbeError::Local`]
 /// when this machine could not run the probe.
 pub async fn probe(run: &ProbeRun) -> Result<(), ProbeError> {
-    match run.kind {
-        ProbeKind::Tcp => tcp(run.target, run.timeout).await,
+    let work = async {
+        let stream = connect(run.target).await?;
+        match &run.kind {
+            ProbeKind::Tcp => Ok(()),
+            ProbeKind::Http(probe) => ask(stream, probe, run.target).await,
+        }
+    };
+    match tokio::time::timeout(run.timeout, work).await {
+        Err(_elapsed) => Err(Failure::TimedOut.into()),
+        Ok(result) => result,
     }
 }
 
-/// Success when a connection is established in time; it is closed by RST, so that the gateway
-/// collects no TIME_WAIT (RFC 9293, section 3.6: only the active closer of an orderly close
-/// waits) and the backend sees at once that nothing will come.
-async fn tcp(target: SocketAddr, timeout: Duration) -> Result<(), ProbeError> {
+/// A connection that is closed by RST when it is dropped, so that the gateway collects no
+/// TIME_WAIT (RFC 9293, section 3.6: only the active closer of an orderly close waits) and the
+/// backend sees at once that nothing more will come.
+async fn connect(target: SocketAddr) -> Result<TcpStream, ProbeError> {
     let opening = |error: io::Error| LocalError::new("opening a socket", &error);
     let socket = match target {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -39,11 +51,40 @@ async fn tcp(target: SocketAddr, timeout: Duration) -> Result<(), ProbeError> {
     // Before connecting: when the timeout strikes in the moment in which the connection is
     // established, dropping it must reset it too.
     socket.set_zero_linger().map_err(opening)?;
-    match tokio::time::timeout(timeout, socket.connect(target)).await {
-        Err(_elapsed) => Err(Failure::TimedOut.into()),
-        Ok(Err(error)) => Err(classify(&error)),
-        Ok(Ok(stream)) if is_connected_to_itself(&stream) => Err(Failure::Refused.into()),
-        Ok(Ok(_stream)) => Ok(()),
+    match socket.connect(target).await {
+        Err(error) => Err(classify("connecting", &error)),
+        Ok(stream) if is_connected_to_itself(&stream) => Err(Failure::Refused.into()),
+        Ok(stream) => Ok(stream),
+    }
+}
+
+/// Sends the request and reads until what came decides: the status line, mostly in one piece.
+/// The rest of the answer is not read.
+async fn ask(
+    mut stream: TcpStream,
+    probe: &HttpProbe,
+    target: SocketAddr,
+) -> Result<(), ProbeError> {
+    // A backend may answer and close without reading. So that a failed write does not hide an
+    // answer that is there, it is judged only when reading ends without one.
+    let written = stream.write_all(probe.request(target).as_bytes()).await;
+    let mut answer = Vec::with_capacity(READ_OCTETS);
+    loop {
+        let room = READ_OCTETS.min(ANSWER_OCTETS - answer.len().min(ANSWER_OCTETS));
+        answer.reserve(room);
+        let read = (&mut stream)
+            .take(u64::try_from(room).unwrap_or(0))
+            .read_buf(&mut answer)
+            .await;
+        match (read, &written) {
+            (Ok(0), Ok(())) => return Err(Failure::Closed.into()),
+            (Ok(0), Err(error)) => return Err(classify("sending a request", error)),
+            (Ok(_), _) => {}
+            (Err(error), _) => return Err(classify("reading an answer", &error)),
+        }
+        if let Some(judged) = probe.judge(&answer) {
+            return judged.map_err(ProbeError::from);
+        }
     }
 }
 
@@ -54,12 +95,13 @@ fn is_connected_to_itself(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
-/// Whose fault a failed connect is.
-fn classify(error: &io::Error) -> ProbeError {
+/// Whose fault a failed connection is.
+fn classify(doing: &'static str, error: &io::Error) -> ProbeError {
     use io::ErrorKind as Kind;
     let failure = match error.kind() {
         Kind::ConnectionRefused => Failure::Refused,
-        Kind::ConnectionReset => Failure::Reset,
+        // A write after the reset was taken note of says EPIPE.
+        Kind::ConnectionReset | Kind::BrokenPipe => Failure::Reset,
         // The kernel gave up before we did.
         Kind::TimedOut => Failure::TimedOut,
         Kind::HostUnreachable => Failure::Unreachable { network: false },
@@ -72,9 +114,9 @@ fn classify(error: &io::Error) -> ProbeError {
         | Kind::PermissionDenied
         | Kind::StorageFull
         | Kind::NetworkDown
-        | Kind::WouldBlock => return LocalError::new("connecting", error).into(),
+        | Kind::WouldBlock => return LocalError::new(doing, error).into(),
         _ if error.raw_os_error() == Some(ENOBUFS) => {
-            return LocalError::new("connecting", error).into();
+            return LocalError::new(doing, error).into();
         }
         kind => Failure::Io {
             kind,
@@ -147,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_backend_is_blamed_for_its_own_errors_only() {
-        let blamed = |errno: i32| match classify(&io::Error::from_raw_os_error(errno)) {
+        let blamed = |errno: i32| match classify("connecting", &io::Error::from_raw_os_error(errno))
+        {
             ProbeError::Failed(failure) => Some(failure.cause()),
             ProbeError::Local(_) => None,
         };

@@ -89,6 +89,8 @@ impl fmt::Debug for Source {
     }
 }
 
+mod requests;
+
 type Labels = Vec<(&'static str, String)>;
 
 /// Writes metrics one after the other.
@@ -202,6 +204,7 @@ impl Collector for Source {
         self.plane(&mut writer)?;
         per_listener(&mut writer, &listeners)?;
         per_backend(&mut writer, &listeners)?;
+        requests::write(&mut writer, &listeners)?;
         control(&mut writer, &(self.control)())
     }
 }
@@ -233,6 +236,11 @@ impl Source {
             "clb_persistence_evicted_total",
             "Clients that were forgotten because limits.persistence_entries was reached.",
             plain(board.persistence.evicted()),
+        )?;
+        writer.counter(
+            "clb_backends_taken_out_total",
+            "Backends that were taken out for a while because requests failed there.",
+            plain(board.suspects.total()),
         )?;
         let workers = || board.workers().iter().enumerate();
         let label = |index: usize| vec![("worker", index.to_string())];

@@ -109,6 +109,7 @@ impl Passive {
 pub struct Suspects {
     waiting: Mutex<BTreeSet<(PoolKey, BindingId)>>,
     wake: Notify,
+    total: AtomicU64,
 }
 
 impl Suspects {
@@ -117,7 +118,14 @@ impl Suspects {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(member);
+        self.total.fetch_add(1, Ordering::Relaxed);
         self.wake.notify_one();
+    }
+
+    /// How often a member was taken out.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
     }
 
     /// Waits until there is one, and takes all that there are. For one waiter; cancelling the wait
@@ -198,6 +206,7 @@ mod tests {
         let member = (PoolKey::Listener(ListenerId::from_number(1)), BindingId(7));
         suspects.add(member);
         suspects.add(member);
+        assert_eq!(suspects.total(), 2);
         assert_eq!(suspects.take().await, BTreeSet::from([member]));
         let (taken, ()) = tokio::join!(suspects.take(), async { suspects.add(member) });
         assert_eq!(taken, BTreeSet::from([member]));

@@ -1,6 +1,5 @@
 //! What became of the requests of a rule, or of a listener outside of its rules.
 
-use std::array;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -98,9 +97,9 @@ pub struct HistogramTotals {
     pub count: u64,
     /// The sum.
     pub sum: Duration,
-    /// Of each [bound](DURATION_BOUNDS): how many were not longer, those of the smaller bounds
-    /// included.
-    pub cumulative: [u64; BOUNDS],
+    /// Of each [bound](DURATION_BOUNDS): how many were not longer, but longer than the bound
+    /// before. Those longer than the last one are in `count` only.
+    pub buckets: [u64; BOUNDS],
 }
 
 fn add(counter: &AtomicU64, amount: u64) {
@@ -215,16 +214,11 @@ impl RequestTotals {
 
 impl HistogramTotals {
     fn add(&mut self, part: &Histogram) {
-        let counts: [u64; BOUNDS] = {
-            let mut counters = part.buckets.iter();
-            array::from_fn(|_| counters.next().map_or(0, read))
-        };
-        let mut below = 0;
-        for (sum, count) in self.cumulative.iter_mut().zip(counts) {
-            below += count;
-            *sum += below;
-        }
-        self.count += below + read(&part.beyond);
+        let before: u64 = self.buckets.iter().sum();
+        add_each(&mut self.buckets, &part.buckets);
+        let after: u64 = self.buckets.iter().sum();
+        // Of the same reading as the buckets, so that they add up to it.
+        self.count += after - before + read(&part.beyond);
         self.sum = self
             .sum
             .saturating_add(Duration::from_micros(read(&part.sum_micros)));
@@ -285,8 +279,8 @@ mod tests {
         }
         let connects = live.totals().connects;
         assert_eq!(connects.count, 5);
-        let cumulative = connects.cumulative;
-        assert_eq!((cumulative[0], cumulative[1], cumulative[15]), (2, 3, 4));
+        let buckets = connects.buckets;
+        assert_eq!((buckets[0], buckets[1], buckets[15]), (2, 1, 1));
         assert_eq!(live.totals().requests, HistogramTotals::default());
     }
 
@@ -321,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cumulative_counts_are_what_counting_gives(
+        fn buckets_hold_what_counting_gives(
             micros in prop::collection::vec(0u64..100_000_000, 0..50),
         ) {
             let live = RuleLive::new(3);
@@ -331,9 +325,11 @@ mod tests {
             let totals = live.totals().requests;
             prop_assert_eq!(totals.count, micros.len() as u64);
             prop_assert_eq!(totals.sum, Duration::from_micros(micros.iter().sum()));
-            for (bound, count) in BOUNDS_MICROS.into_iter().zip(totals.cumulative) {
+            let mut sum = 0;
+            for (bound, count) in BOUNDS_MICROS.into_iter().zip(totals.buckets) {
+                sum += count;
                 let within = micros.iter().filter(|micros| **micros <= bound).count();
-                prop_assert_eq!(count, within as u64);
+                prop_assert_eq!(sum, within as u64);
             }
         }
     }

@@ -1,0 +1,209 @@
+//! Metrics of HTTP requests, by rule, and by listener for requests that belong to no rule.
+
+use std::fmt;
+use std::sync::Arc;
+
+use clb_snapshot::{
+    DURATION_BOUNDS, GATEWAY_STATUSES, HistogramTotals, Listener, REQUEST_CLASSES, RequestTotals,
+    RuleLive,
+};
+use prometheus_client::encoding::NoLabelSet;
+use prometheus_client::metrics::MetricType;
+
+use super::{Labels, Writer, listener_labels};
+
+/// One source of counts, and what its series are called by.
+struct Counted {
+    labels: Labels,
+    totals: RequestTotals,
+}
+
+pub(super) fn write(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::Result {
+    let counted: Vec<Counted> = listeners
+        .iter()
+        .filter(|listener| listener.protocol.is_layer7())
+        .filter_map(|listener| counted(listener_labels(listener), &listener.requests))
+        .collect();
+    write_counted(writer, &counted)
+}
+
+/// `None` when nothing was counted: most of ten thousand rules are asked for seldom, and each has
+/// some forty series.
+fn counted(labels: Labels, live: &RuleLive) -> Option<Counted> {
+    let totals = live.totals();
+    let is_used = totals != RequestTotals::default();
+    is_used.then_some(Counted { labels, totals })
+}
+
+fn write_counted(writer: &mut Writer<'_>, counted: &[Counted]) -> fmt::Result {
+    let with = |labels: &Labels, name: &'static str, value: String| {
+        let mut labels = labels.clone();
+        labels.push((name, value));
+        labels
+    };
+    writer.counter(
+        "clb_requests_total",
+        "Requests by class of the status that the client was sent; none: it went away before.",
+        counted.iter().flat_map(|one| {
+            REQUEST_CLASSES
+                .iter()
+                .zip(one.totals.classes)
+                .map(|(class, count)| (with(&one.labels, "class", (*class).to_owned()), count))
+        }),
+    )?;
+    writer.counter(
+        "clb_gateway_answers_total",
+        "Answers that the gateway gave itself, by status; 0: any other one.",
+        counted.iter().flat_map(|one| {
+            GATEWAY_STATUSES
+                .iter()
+                .zip(one.totals.gateway)
+                .filter(|(_, count)| *count > 0)
+                .map(|(status, count)| (with(&one.labels, "status", status.to_string()), count))
+        }),
+    )?;
+    writer.counter(
+        "clb_request_received_bytes_total",
+        "Bytes of requests that came from clients.",
+        counted
+            .iter()
+            .map(|one| (one.labels.clone(), one.totals.bytes_in)),
+    )?;
+    writer.counter(
+        "clb_request_sent_bytes_total",
+        "Bytes of answers that went to clients.",
+        counted
+            .iter()
+            .map(|one| (one.labels.clone(), one.totals.bytes_out)),
+    )?;
+    histogram(
+        writer,
+        "clb_request_duration_seconds",
+        "From the first octet of a request to the last of its answer.",
+        counted
+            .iter()
+            .map(|one| (&one.labels, &one.totals.requests)),
+    )?;
+    histogram(
+        writer,
+        "clb_upstream_connect_duration_seconds",
+        "How long it took to connect to a backend, when that succeeded.",
+        counted
+            .iter()
+            .map(|one| (&one.labels, &one.totals.connects)),
+    )
+}
+
+fn histogram<'a>(
+    writer: &mut Writer<'_>,
+    name: &str,
+    help: &str,
+    samples: impl Iterator<Item = (&'a Labels, &'a HistogramTotals)>,
+) -> fmt::Result {
+    let mut metric = writer
+        .encoder
+        .encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, totals) in samples {
+        // The encoder adds the buckets up.
+        let buckets: Vec<(f64, u64)> = DURATION_BOUNDS.into_iter().zip(totals.buckets).collect();
+        metric
+            .encode_family(labels)?
+            .encode_histogram::<NoLabelSet>(
+                totals.sum.as_secs_f64(),
+                totals.count,
+                &buckets,
+                None,
+            )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ControlFigures, Metrics};
+    use clb_model::{LbId, ListenerId, Protocol, Scheduler};
+    use clb_snapshot::{
+        Board, FinishedRequest, ListenSockets, Live, PlaneSettings, Pool, PoolKey, PoolView,
+        Service, Stickiness,
+    };
+    use std::time::Duration;
+
+    fn listener(number: u64, protocol: Protocol) -> Arc<Listener> {
+        let id = ListenerId::from_number(number);
+        let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, Vec::new());
+        Arc::new(Listener {
+            id,
+            lb: LbId::from_number(1),
+            addr: ([127, 0, 0, 1], 80).into(),
+            protocol,
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            live: Arc::new(Live::new(2)),
+            requests: Arc::new(RuleLive::new(2)),
+            sockets: Arc::new(ListenSockets::tcp(Vec::new())),
+        })
+    }
+
+    #[test]
+    fn a_scrape_says_what_was_counted() {
+        let settings = PlaneSettings {
+            backend_connect: Duration::from_secs(3),
+            tcp_idle: Duration::from_secs(900),
+            max_connections: 1,
+            passive_health: true,
+        };
+        let board = Arc::new(Board::new(2, settings, 0));
+        let (busy, idle) = (listener(1, Protocol::Http), listener(2, Protocol::Https));
+        let tcp = listener(3, Protocol::Tcp);
+        for listener in [&busy, &idle, &tcp] {
+            board.publish(board.snapshot().insert(Arc::clone(listener)));
+        }
+        for (worker, status, millis) in [(0, 200, 3), (1, 200, 5), (1, 503, 70_000)] {
+            let request = FinishedRequest {
+                status: Some(status),
+                is_gateways: status == 503,
+                took: Duration::from_millis(millis),
+            };
+            busy.requests.record(worker, &request);
+        }
+        busy.requests.count_bytes(0, 100, 2_000);
+        busy.requests.record_connect(1, Duration::from_micros(400));
+
+        let text = Metrics::new("1", board, ControlFigures::default)
+            .text()
+            .unwrap();
+        let labels = format!("lb=\"{}\",listener=\"{}\"", busy.lb, busy.id);
+        for (name, more, value) in [
+            ("clb_requests_total", ",class=\"2xx\"", "2"),
+            ("clb_requests_total", ",class=\"5xx\"", "1"),
+            ("clb_requests_total", ",class=\"none\"", "0"),
+            ("clb_gateway_answers_total", ",status=\"503\"", "1"),
+            ("clb_request_received_bytes_total", "", "100"),
+            ("clb_request_sent_bytes_total", "", "2000"),
+            ("clb_request_duration_seconds_bucket", ",le=\"0.0025\"", "0"),
+            ("clb_request_duration_seconds_bucket", ",le=\"0.005\"", "2"),
+            ("clb_request_duration_seconds_bucket", ",le=\"60\"", "2"),
+            ("clb_request_duration_seconds_bucket", ",le=\"+Inf\"", "3"),
+            ("clb_request_duration_seconds_count", "", "3"),
+            ("clb_request_duration_seconds_sum", "", "70.008"),
+            (
+                "clb_upstream_connect_duration_seconds_bucket",
+                ",le=\"0.0005\"",
+                "1",
+            ),
+        ] {
+            let prefix = format!("{name}{{{labels}{more}}} ");
+            let found = text.lines().find_map(|line| line.strip_prefix(&prefix));
+            let found: f64 = found.unwrap_or_default().parse().unwrap_or(f64::NAN);
+            assert_eq!(found, value.parse::<f64>().unwrap(), "{prefix}\n{text}");
+        }
+        let of_requests = |listener: &Listener| {
+            let id = listener.id.to_string();
+            text.lines()
+                .filter(|line| line.starts_with("clb_request") && line.contains(&id))
+                .count()
+        };
+        assert_eq!((of_requests(&idle), of_requests(&tcp)), (0, 0));
+        assert!(text.contains("# TYPE clb_request_duration_seconds histogram"));
+    }
+}
