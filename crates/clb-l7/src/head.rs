@@ -10,8 +10,8 @@ use crate::answer::GatewayAnswer;
 use crate::body::Body;
 use crate::connection::{Connection, Next};
 use crate::http1::{
-    Fields, HeadLimits, Refusal, Request, RequestAdditions, leading_crlf, parse_request,
-    write_request,
+    Fields, HeadLimits, Refusal, Request, RequestAdditions, check_request_line, leading_crlf,
+    parse_request, write_request,
 };
 use crate::local::Local;
 use crate::order::{Order, RequestId};
@@ -37,7 +37,16 @@ impl Connection {
             .scan(data.get(start..).unwrap_or_default(), &limits)
         {
             Ok(Some(length)) => length,
-            Ok(None) => return (None, 0),
+            Ok(None) => {
+                let line = self
+                    .scanner
+                    .first_line(data.get(start..).unwrap_or_default());
+                return match line.map(check_request_line) {
+                    // Judged at once: one who speaks HTTP/0.9 sends a line and waits.
+                    Some(Err(refusal)) => (Some(self.refuse_for(refusal)), data.len()),
+                    _ => (None, 0),
+                };
+            }
             Err(error) => return (Some(self.refuse_for(Refusal::from(error))), data.len()),
         };
         let (head, rest) = data
