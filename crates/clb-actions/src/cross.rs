@@ -4,6 +4,7 @@
 //! listeners, ports that are taken) is decided where the state is known.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use crate::echo::echo;
 use crate::error::ApiError;
@@ -209,6 +210,103 @@ pub(crate) fn distinct_backends(params: &Params) -> Checked {
         }
     }
     Ok(())
+}
+
+/// SSLMode and certificates belong to HTTPS listeners.
+pub(crate) fn create_seventh_listeners(params: &Params) -> Checked {
+    for listener in params.elements("listeners") {
+        if listener.int("protocol") != Some(HTTPS) {
+            refuse_given(&listener, HTTPS_ONLY, "is for HTTPS listeners (protocol=4)")?;
+            continue;
+        }
+        certificates(&listener)?;
+        new_https_listener(&listener)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn delete_forward_listener(params: &Params) -> Checked {
+    one_of_two(params, "listenerId", "listenerId", "listenerIds")
+}
+
+pub(crate) fn forward_health_status(params: &Params) -> Checked {
+    one_of_two(
+        params,
+        "loadBalancerIds.0",
+        "loadBalancerId",
+        "loadBalancerIds",
+    )
+}
+
+/// An id or a list of them: one is required, both are too much.
+fn one_of_two(params: &Params, missing: &str, one: &str, list: &str) -> Checked {
+    match (params.is_given(one), params.is_given(list)) {
+        (true, false) | (false, true) => Ok(()),
+        (false, false) => Err(params.refuse(missing, "required, but absent or empty")),
+        (true, true) => Err(params.refuse(
+            one,
+            &format!("cannot be given together with {list}.n: it means one of them"),
+        )),
+    }
+}
+
+/// The rules that a new forwarding rule has alone: its probe and its persistence.
+pub(crate) fn create_rules(params: &Params) -> Checked {
+    for rule in params.elements("rules") {
+        let time_out = rule.int("timeOut").unwrap_or(DEFAULT_TIME_OUT);
+        let interval = rule.int("intervalTime").unwrap_or(DEFAULT_INTERVAL_TIME);
+        probe_times(&rule, time_out, interval)?;
+        persistence(&rule)?;
+    }
+    Ok(())
+}
+
+/// The same, as far as it can be told without the stored rule.
+pub(crate) fn modify_rule(params: &Params) -> Checked {
+    if let (Some(time_out), Some(interval)) = (params.int("timeOut"), params.int("intervalTime")) {
+        probe_times(params, time_out, interval)?;
+    }
+    persistence(params)
+}
+
+/// Each backend has one name, and each (backend, port) is named once in a request.
+pub(crate) fn distinct_targets(params: &Params) -> Checked {
+    let mut first_named = HashMap::new();
+    for backend in params.elements("backends") {
+        let name = match (backend.text("instanceId"), backend.text("eniIp")) {
+            (Some(instance), None) => instance.to_owned(),
+            (None, Some(address)) => canonical(address)
+                .ok_or_else(|| backend.refuse("eniIp", "must be an IP address"))?,
+            (None, None) => {
+                return Err(backend.refuse(
+                    "instanceId",
+                    "required, or eniIp in its place, but both are absent or empty",
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(backend.refuse(
+                    "eniIp",
+                    "cannot be given together with instanceId: a backend is named by one of them",
+                ));
+            }
+        };
+        let port = backend.int("port").unwrap_or_default();
+        if let Some(first) = first_named.insert((name, port), backend.index) {
+            return Err(backend.refuse(
+                "port",
+                &format!("the same backend and port as backends.{first}, each may be named once in a request"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An address as it is always written.
+pub(crate) fn canonical(address: &str) -> Option<String> {
+    address
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_string())
 }
 
 fn probe_times(listener: &impl Listener, time_out: i64, interval: i64) -> Checked {

@@ -169,6 +169,12 @@ impl ApiError {
         Self::new(5000, RESOURCE_NOT_FOUND, Some(11046), message)
     }
 
+    /// 5000 (11043): the listener has no rule that the request selects.
+    #[must_use]
+    pub fn no_rule_selected(message: impl Into<String>) -> Self {
+        Self::new(5000, RESOURCE_NOT_FOUND, Some(11043), message)
+    }
+
     /// 5100 (12011): the port is taken, or named twice in the request.
     #[must_use]
     pub fn port_taken(message: impl Into<String>) -> Self {
@@ -314,6 +320,12 @@ mod tests {
             ),
             (
                 ApiError::rule_not_found("x"),
+                5000,
+                "ResourceNotFound",
+                Some(11043),
+            ),
+            (
+                ApiError::no_rule_selected("x"),
                 5000,
                 "ResourceNotFound",
                 Some(11043),

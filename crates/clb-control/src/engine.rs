@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clb_model::{
-    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, State, Task,
+    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, SessionKey, State, Task,
     TaskId, TaskState, UnixMillis, apply, fail, succeed,
 };
 use clb_store::{Store, StoreError, Transaction};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 
@@ -33,6 +33,8 @@ const TASKS_PRUNED: usize = 2_000;
 #[derive(Debug)]
 pub struct Shared {
     state: RwLock<State>,
+    /// Told with every end of a task; true once the engine has stopped.
+    ended: watch::Sender<bool>,
     /// The parts of clb.toml that commands are checked against.
     pub env: ArcSwap<Env>,
 }
@@ -68,6 +70,17 @@ pub enum ExecuteError {
     /// The store could not be written, or the gateway stops. Nothing has changed.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// Why a change that was accepted is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// It was taken back whole.
+    #[error("{0}")]
+    Failed(String),
+    /// The gateway stops; the task is taken up again at the next start.
+    #[error("the gateway is stopping; task {0} is taken up again at the next start")]
+    Stopped(TaskId),
 }
 
 type Reply = oneshot::Sender<Result<Executed, ExecuteError>>;
@@ -140,6 +153,31 @@ impl EngineHandle {
             .map_err(|error| error.to_string())
     }
 
+    /// Waits until a task has ended, and tells how.
+    ///
+    /// # Errors
+    /// [`WaitError`]
+    pub async fn wait_ended(&self, id: TaskId) -> Result<(), WaitError> {
+        let mut ended = self.shared.ended.subscribe();
+        loop {
+            let has_stopped = *ended.borrow_and_update();
+            let state = self
+                .shared
+                .read(|state| state.task(id).map(|task| task.state.clone()));
+            match state {
+                Some(TaskState::Pending { .. }) if has_stopped => {
+                    return Err(WaitError::Stopped(id));
+                }
+                Some(TaskState::Pending { .. }) => {}
+                Some(TaskState::Failed { message }) => return Err(WaitError::Failed(message)),
+                Some(TaskState::Succeeded) | None => return Ok(()),
+            }
+            if ended.changed().await.is_err() {
+                return Err(WaitError::Stopped(id));
+            }
+        }
+    }
+
     /// Tells how a task ended: in force, or not and why. It becomes durable, then visible.
     pub fn ended(&self, task: TaskId, result: Result<(), String>) {
         // An engine that has stopped takes the task up again at the next start.
@@ -159,9 +197,11 @@ pub struct Loaded {
     pub state: State,
     /// Requests that must not come again.
     pub nonces: Vec<Nonce>,
+    /// What session cookies are sealed with.
+    pub session_key: SessionKey,
 }
 
-/// Reads the whole state; a new store gets its counters.
+/// Reads the whole state; a new store gets its counters and its key.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -175,6 +215,15 @@ pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
             counters
         }
     };
+    let session_key = match store.get(&Key::SessionKey)? {
+        Some(Object::SessionKey(key)) => key,
+        _ => {
+            let key = SessionKey(rand::random());
+            let changes = vec![Change::made(Object::SessionKey(key.clone()))];
+            store.commit(vec![Transaction { changes }])?;
+            key
+        }
+    };
     let mut state = State::new(counters);
     let mut nonces = Vec::new();
     for kind in Kind::ALL {
@@ -185,7 +234,11 @@ pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
             }
         }
     }
-    Ok(Loaded { state, nonces })
+    Ok(Loaded {
+        state,
+        nonces,
+        session_key,
+    })
 }
 
 /// The engine's own side.
@@ -228,6 +281,7 @@ impl Engine {
         let (sender, requests) = mpsc::channel();
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state.clone()),
+            ended: watch::Sender::new(false),
             env: ArcSwap::from_pointee(env),
         });
         let engine = Self {
@@ -279,6 +333,7 @@ impl Engine {
             self.commit(group);
             self.prune();
             if stop {
+                self.shared.ended.send_replace(true);
                 return;
             }
         }
@@ -397,6 +452,9 @@ impl Engine {
                         .iter()
                         .flat_map(|transaction| &transaction.changes),
                 );
+                if !group.ends.is_empty() {
+                    self.shared.ended.send_modify(|_| {});
+                }
                 for (reply, executed) in group.replies {
                     // A client that has gone away asks again with DescribeLoadBalancers.
                     drop(reply.send(Ok(executed)));

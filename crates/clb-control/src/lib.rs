@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use clb_balance::CookieKey;
 use clb_actions::{Gatekeeper, Key, Limits, Triple};
 use clb_model::{Command, Env};
 use clb_snapshot::Board;
@@ -104,6 +105,7 @@ impl Control {
                 nonce: nonce.nonce,
             });
         }
+        board.set_cookie_key(CookieKey::new(&loaded.session_key.0));
         let state = loaded.state.clone();
         let (writer, engine) =
             Engine::new(loaded, settings.env, Box::new(store), Arc::clone(&clock));

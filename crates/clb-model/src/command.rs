@@ -1,13 +1,21 @@
 //! What can be asked for. A command says everything that its execution needs (ids and time
 //! included), so that executing it again gives the same objects.
 
+mod application;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{LbId, ListenerId, scramble};
+use crate::check_path::CheckPath;
+use crate::id::{LbId, ListenerId, RuleId, scramble};
 use crate::object::{Counters, HealthCheck};
 use crate::types::{
-    CheckCount, Family, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler, SessionExpire,
-    TimeOut, UnixMillis, Weight,
+    CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler,
+    SessionExpire, TimeOut, UnixMillis, Weight,
+};
+
+pub use application::{
+    ApplicationCommand, NewApplicationListener, NewRule, PortMove, RulePatch, RuleSelection,
+    Target, TargetWeight,
 };
 
 /// A network or subnet as given.
@@ -72,6 +80,7 @@ pub struct NewListener {
 
 /// ModifyLoadBalancerListener: what is absent stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ListenerPatch {
     /// `listenerName`
     pub name: Option<String>,
@@ -87,10 +96,18 @@ pub struct ListenerPatch {
     pub health_num: Option<CheckCount>,
     /// `unhealthNum`
     pub unhealth_num: Option<CheckCount>,
-    /// `scheduler`
+    /// `scheduler` or `httpHash`
     pub scheduler: Option<Scheduler>,
+    /// `httpCode`
+    pub http_code: Option<HttpCodeMask>,
+    /// `httpCheckPath`
+    pub check_path: Option<CheckPath>,
+    /// The first given parameter that only TCP and UDP listeners have.
+    pub layer4_parameter: Option<String>,
     /// The first given parameter that only HTTP and HTTPS listeners have.
     pub layer7_parameter: Option<String>,
+    /// The first given parameter that only HTTPS listeners have.
+    pub https_parameter: Option<String>,
 }
 
 /// A backend and, where the Action has one, its weight.
@@ -126,6 +143,9 @@ pub enum Command {
     CreateListeners {
         /// Instance.
         load_balancer: LbId,
+        /// When.
+        #[serde(default)]
+        now: UnixMillis,
         /// In the order of the request's indexes.
         listeners: Vec<NewListener>,
     },
@@ -149,6 +169,9 @@ pub enum Command {
     BindBackends {
         /// Instance.
         load_balancer: LbId,
+        /// When.
+        #[serde(default)]
+        now: UnixMillis,
         /// Backends; a missing weight is 10 for a new binding and keeps that of an old one.
         backends: Vec<BackendWeight>,
     },
@@ -165,6 +188,13 @@ pub enum Command {
         load_balancer: LbId,
         /// As the client named them.
         instances: Vec<String>,
+    },
+    /// An Action of application-based instances.
+    Application {
+        /// Instance.
+        load_balancer: LbId,
+        /// What is asked for.
+        command: ApplicationCommand,
     },
     /// `[[instances]]` of clb.toml may have other addresses than at binding; at start and SIGHUP.
     FollowInstances,
@@ -186,6 +216,19 @@ impl Command {
                     listener.id = ListenerId::from_number(draw());
                 }
             }
+            Self::Application { command, .. } => match command {
+                ApplicationCommand::CreateListeners { listeners, .. } => {
+                    for listener in listeners {
+                        listener.id = ListenerId::from_number(draw());
+                    }
+                }
+                ApplicationCommand::CreateRules { rules, .. } => {
+                    for rule in rules {
+                        rule.id = RuleId::from_number(draw());
+                    }
+                }
+                _ => {}
+            },
             _ => {}
         }
     }

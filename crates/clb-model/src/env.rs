@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::error::ModelError;
+use crate::object::ProbeMethod;
 use crate::state::State;
 use crate::types::{LoadBalancerType, Port};
 
@@ -27,6 +28,8 @@ pub struct Limits {
     pub load_balancers: usize,
     /// `listeners_per_load_balancer`
     pub listeners_per_load_balancer: usize,
+    /// `rules_per_listener`
+    pub rules_per_listener: usize,
     /// `backends_per_pool`
     pub backends_per_pool: usize,
 }
@@ -46,6 +49,8 @@ pub struct Env {
     pub backend_networks: Vec<IpNet>,
     /// The API's and the admin's sockets.
     pub own_sockets: Vec<SocketAddr>,
+    /// `[health] http_method`, for checks that do not say it themselves.
+    pub http_method: ProbeMethod,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -76,6 +81,22 @@ impl Env {
                 refused("neither configured under [[instances]] nor an IP address".to_owned())
             })?,
         };
+        self.check_address(state, address).map_err(refused)?;
+        Ok(address)
+    }
+
+    /// Resolves what `eniIp` names: an address, whatever `[[instances]]` says.
+    ///
+    /// # Errors
+    /// [`ModelError::BackendRefused`] when it is none, or may not be a backend.
+    pub fn resolve_address(&self, state: &State, text: &str) -> Result<IpAddr, ModelError> {
+        let refused = |reason: String| ModelError::BackendRefused {
+            instance: text.to_owned(),
+            reason,
+        };
+        let address = text
+            .parse()
+            .map_err(|_| refused("not an IP address".to_owned()))?;
         self.check_address(state, address).map_err(refused)?;
         Ok(address)
     }

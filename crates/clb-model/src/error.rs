@@ -1,6 +1,8 @@
 //! Why a command was refused. Mapped to codes once, at the API's edge.
 
-use crate::id::{LbId, ListenerId};
+use crate::command::{RuleSelection, Target};
+use crate::id::{LbId, ListenerId, RuleId};
+use crate::object::PoolKey;
 use crate::types::{Family, Port, Protocol};
 
 /// A refused command; nothing has changed.
@@ -16,6 +18,22 @@ pub enum ModelError {
         listener: String,
         /// The instance.
         load_balancer: LbId,
+    },
+    /// No such rule in that listener.
+    #[error("rule {rule} does not exist in {listener}")]
+    RuleNotFound {
+        /// As asked for.
+        rule: String,
+        /// The listener.
+        listener: ListenerId,
+    },
+    /// The listener has no rule that matches.
+    #[error("{listener} has no rule{}", conditions(selection))]
+    NoRuleSelected {
+        /// The listener.
+        listener: ListenerId,
+        /// What was asked for.
+        selection: RuleSelection,
     },
     /// The instance is of the other family.
     #[error("{load_balancer} is {} (forward={})", family_name(*family), family.number())]
@@ -40,6 +58,34 @@ pub enum ModelError {
         port: Port,
         /// The listener that has it; none when the request itself names it twice.
         by: Option<ListenerId>,
+    },
+    /// A rule of the listener has that domain and url.
+    #[error("domain={domain} url={url}: {}", by.map(|id| format!("{id} has them already")).unwrap_or_else(|| "this request names them twice".to_owned()))]
+    RuleTaken {
+        /// As asked for.
+        domain: String,
+        /// As asked for.
+        url: String,
+        /// The rule that has them; none when the request itself names them twice.
+        by: Option<RuleId>,
+    },
+    /// The backend is bound at the new port already.
+    #[error("{} port {} is bound to {pool} already", target.instance, target.port)]
+    PortBound {
+        /// The backend at its new port.
+        target: Target,
+        /// The listener or rule.
+        pool: PoolKey,
+    },
+    /// The listener is of the other layer.
+    #[error("{listener} is a {protocol} listener (layer {}): {reason}", if protocol.is_layer7() { 7 } else { 4 })]
+    WrongLayer {
+        /// The listener.
+        listener: ListenerId,
+        /// What it speaks.
+        protocol: Protocol,
+        /// What that means for the request.
+        reason: &'static str,
     },
     /// A count of `[limits]` would be passed.
     #[error("limits.{name} = {max} would be passed")]
@@ -76,6 +122,14 @@ pub enum ModelError {
         /// The instance.
         load_balancer: LbId,
     },
+    /// The backend is not bound there at that port.
+    #[error("{} port {} is not bound to {}", target.instance, target.port, of.map_or_else(|| "any of the selected rules".to_owned(), |pool| pool.to_string()))]
+    TargetNotBound {
+        /// As asked for.
+        target: Target,
+        /// The listener or rule; none for any of the selected rules.
+        of: Option<PoolKey>,
+    },
     /// A parameter that listeners of this protocol do not have.
     #[error("{parameter}: a {protocol} listener has no such parameter")]
     NotOfProtocol {
@@ -90,5 +144,17 @@ const fn family_name(family: Family) -> &'static str {
     match family {
         Family::Classic => "a classic instance",
         Family::Application => "an application-based instance",
+    }
+}
+
+fn conditions(selection: &RuleSelection) -> String {
+    let ids = selection.rules.iter().map(ToString::to_string);
+    let domain = selection.domain.iter().map(|text| format!("domain={text}"));
+    let url = selection.url.iter().map(|text| format!("url={text}"));
+    let all: Vec<String> = ids.chain(domain).chain(url).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!(" that matches {}", all.join(" and "))
     }
 }

@@ -14,14 +14,17 @@ mod types;
 pub use apply::{Applied, apply, fail, succeed};
 pub use check_path::{BadCheckPath, CHECK_PATH_CHARS, CheckPath};
 pub use command::{
-    BackendWeight, Command, CreateLoadBalancers, ListenerPatch, NetworkChoice, NewListener,
+    ApplicationCommand, BackendWeight, Command, CreateLoadBalancers, ListenerPatch, NetworkChoice,
+    NewApplicationListener, NewListener, NewRule, PortMove, RulePatch, RuleSelection, Target,
+    TargetWeight,
 };
 pub use env::{Env, Instance, Limits};
 pub use error::ModelError;
 pub use id::{BadId, BindingId, ID_SPACE, LbId, ListenerId, RuleId, TaskId, scramble};
 pub use object::{
-    Binding, Change, Counters, FreedVip, HealthCheck, Key, Kind, Listener, LoadBalancer,
-    NetworkName, NetworkRef, Nonce, Object, Status, Task, TaskState,
+    BadCheckDomain, Binding, BoundTo, Change, CheckDomain, Counters, FreedVip, HealthCheck,
+    HttpCheck, Key, Kind, Listener, ListenerService, LoadBalancer, NetworkName, NetworkRef, Nonce,
+    Object, Owner, PoolKey, PoolSettings, ProbeMethod, Rule, SessionKey, Status, Task, TaskState,
 };
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};

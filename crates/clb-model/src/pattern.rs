@@ -200,6 +200,14 @@ impl UrlPattern {
         &self.0
     }
 
+    /// What two urls that are the same have in common: how many blanks follow the modifier counts
+    /// for nothing.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let (_, written, expression) = split(&self.0);
+        format!("{written} {expression}")
+    }
+
     /// How it matches.
     #[must_use]
     pub fn modifier(&self) -> UrlModifier {
@@ -344,6 +352,17 @@ mod tests {
         let key = |text| DomainPattern::parse(text).unwrap().key();
         assert_eq!(key("WWW.Example.com"), key("www.example.COM"));
         assert_ne!(key("~A"), key("~a"));
+    }
+
+    #[test]
+    fn urls_are_the_same_with_and_without_blanks() {
+        let key = |text| UrlPattern::parse(text).unwrap().key();
+        assert_eq!(key("= /a"), key("=/a"));
+        assert_eq!(key("a"), key("/a"));
+        assert_ne!(key("= /a"), key("/a"));
+        assert_ne!(key("~ /a"), key("~* /a"));
+        assert_ne!(key("~ *a"), key("~*a"));
+        assert_ne!(key("~ a"), key("~ A"));
     }
 
     #[test]

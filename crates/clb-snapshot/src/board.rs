@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use clb_balance::{CookieKey, Persistence};
-use clb_model::BindingId;
+use clb_model::{BindingId, PoolKey};
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
 use crate::http::HttpSettings;
 use crate::passive::Suspects;
-use crate::pool::{Pool, PoolKey};
+use crate::pool::Pool;
 use crate::snapshot::Snapshot;
 
 /// Settings that apply to the next connection on every worker.

@@ -22,6 +22,8 @@ mod rule_live;
 mod snapshot;
 mod view;
 
+pub use clb_model::PoolKey;
+
 pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, Refusal, Refusals, WorkerSlot};
 pub use health::MemberHealth;
 pub use http::HttpSettings;
@@ -29,7 +31,7 @@ pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
 pub use pick::{MAX_ATTEMPTS, Pick, TriedSet};
-pub use pool::{Pool, PoolKey};
+pub use pool::Pool;
 pub use rule::Rule;
 pub use rule_live::{
     DURATION_BOUNDS, FinishedRequest, GATEWAY_STATUSES, HistogramTotals, REQUEST_CLASSES,

@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use clb_model::BindingId;
+use clb_model::{BindingId, PoolKey};
 use tokio::sync::Notify;
-
-use crate::pool::PoolKey;
 
 /// Failures in a row that take a member out.
 pub const PASSIVE_FAILURES: u8 = 3;

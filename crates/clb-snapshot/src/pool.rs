@@ -1,36 +1,17 @@
 //! A pool: what a scheduler picks from, with the state that outlives its views.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use clb_balance::{ClientHash, Cursor, LeastConn, Persistence};
-use clb_model::{BindingId, ListenerId, RuleId, Scheduler};
+use clb_model::{BindingId, PoolKey, Scheduler};
 
 use crate::live::Counted;
 use crate::passive::PASSIVE_OUT_MS;
 use crate::pick::{Pick, TriedSet};
 use crate::view::{Member, PoolView, Stickiness};
-
-/// What a pool belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PoolKey {
-    /// A layer-4 listener, or any listener of a classic load balancer.
-    Listener(ListenerId),
-    /// A rule of an application-based layer-7 listener.
-    Rule(RuleId),
-}
-
-impl fmt::Display for PoolKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listener(id) => id.fmt(f),
-            Self::Rule(id) => id.fmt(f),
-        }
-    }
-}
 
 /// A pool. It belongs to its key for as long as that exists: who compiles a new
 /// [`Listener`](crate::Listener) puts the same `Arc` into it. A change of members, weights or

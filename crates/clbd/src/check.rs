@@ -1,5 +1,6 @@
 //! `clbd --check`: what can be said of the file and the stored state without changing anything.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use clb_config::Config;
@@ -32,7 +33,8 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
             config.state_dir.display()
         )),
         Some(objects) => {
-            let (mut load_balancers, mut listeners, mut bindings) = (0, 0, 0);
+            let (mut load_balancers, mut listeners, mut rules, mut bindings) = (0, 0, 0, 0);
+            let mut told = HashSet::new();
             for object in &objects {
                 match object {
                     Object::LoadBalancer(lb) => {
@@ -50,13 +52,17 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
                         }
                     }
                     Object::Listener(_) => listeners += 1,
+                    Object::Rule(_) => rules += 1,
                     Object::Binding(bound) => {
                         bindings += 1;
                         let known = config
                             .instances
                             .iter()
-                            .any(|entry| entry.id == bound.instance);
-                        if !known && bound.instance.parse::<IpAddr>().is_err() {
+                            .any(|entry| entry.id == *bound.instance);
+                        let is_named = bound.instance.parse::<IpAddr>().is_err();
+                        // Once for each instance, however many of its rules it is bound to.
+                        let place = (bound.instance.clone(), bound.load_balancer);
+                        if !known && is_named && told.insert(place) {
                             lines.push(format!(
                                 "warning: {} is bound to {} but no longer in [[instances]]; it keeps its address {}",
                                 bound.instance, bound.load_balancer, bound.address
@@ -67,7 +73,7 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
                 }
             }
             lines.push(format!(
-                "stored state: {load_balancers} load balancers, {listeners} listeners, {bindings} bound backends"
+                "stored state: {load_balancers} load balancers, {listeners} listeners, {rules} rules, {bindings} bound backends"
             ));
         }
     }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use clb_actions::{Access, Key, Limits as GateLimits};
-use clb_config::Config;
+use clb_config::{Config, HttpMethod};
 use clb_control::Settings;
 use clb_control::api::{ApiLimits, Prices};
 use clb_control::applier::ApplierSettings;
-use clb_model::{Env, Instance, Limits};
+use clb_model::{Env, Instance, Limits, ProbeMethod};
 use clb_snapshot::{HttpSettings, PlaneSettings};
 
 use crate::credentials;
@@ -109,8 +109,10 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
             limits: Limits {
                 load_balancers: size(limits.load_balancers),
                 listeners_per_load_balancer: size(limits.listeners_per_load_balancer),
+                rules_per_listener: size(limits.rules_per_listener),
                 backends_per_pool: size(limits.backends_per_pool),
             },
+            http_method: http_method(config),
         },
         keys: keys(config)?,
         region: config.api.region.clone(),
@@ -130,8 +132,16 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
         applier: ApplierSettings {
             drain: config.timeouts.drain,
             task: config.timeouts.task,
+            http_method: http_method(config),
         },
     })
+}
+
+fn http_method(config: &Config) -> ProbeMethod {
+    match config.health.http_method {
+        HttpMethod::Get => ProbeMethod::Get,
+        HttpMethod::Head => ProbeMethod::Head,
+    }
 }
 
 fn keys(config: &Config) -> anyhow::Result<Vec<Key>> {

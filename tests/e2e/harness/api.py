@@ -168,6 +168,38 @@ class Api:
     def backends(self, load_balancer_id):
         return self.call("DescribeLoadBalancerBackends", {"loadBalancerId": load_balancer_id})["backendSet"]
 
+    def create_application(self, **params):
+        """(id, VIP) of a new application-based instance."""
+        return self.create_load_balancer(forward=1, **params)
+
+    def create_http(self, load_balancer_id, port, **params):
+        """The id of a new HTTP listener of an application-based instance."""
+        listener = {"loadBalancerPort": port, "protocol": 1, **params}
+        answer = self.call("CreateForwardLBSeventhLayerListeners", {"loadBalancerId": load_balancer_id, "listeners": [listener]})
+        return answer["listenerIds"][0]
+
+    def create_rules(self, load_balancer_id, listener_id, *rules, **params):
+        """The ids of new rules, each given as (domain, url); `params` go to all of them."""
+        wanted = [{"domain": domain, "url": url, **params} for domain, url in rules]
+        self.done("CreateForwardLBListenerRules", {"loadBalancerId": load_balancer_id, "listenerId": listener_id, "rules": wanted})
+        return [rule["locationId"] for rule in self.rules(load_balancer_id, listener_id)[-len(rules) :]]
+
+    def forward_listeners(self, load_balancer_id):
+        return self.call("DescribeForwardLBListeners", {"loadBalancerId": load_balancer_id, "limit": 1000})["listenerSet"]
+
+    def rules(self, load_balancer_id, listener_id):
+        (listener,) = self.call("DescribeForwardLBListeners", {"loadBalancerId": load_balancer_id, "listenerIds": [listener_id]})["listenerSet"]
+        return listener["rules"]
+
+    def forward_backends(self, load_balancer_id):
+        """A dict from rule id to its list of (unInstanceId or lanIp, port, weight)."""
+        data = self.call("DescribeForwardLBBackends", {"loadBalancerId": load_balancer_id})["data"]
+        return {
+            rule["locationId"]: [(row["unInstanceId"] or row["lanIp"], row["port"], row["weight"]) for row in rule["backends"]]
+            for listener in data
+            for rule in listener["rules"]
+        }
+
     def health(self, load_balancer_id):
         """A dict from (backend address, listener port) to healthStatus."""
         rows = self.call("DescribeLBHealthStatus", {"loadBalancerId": load_balancer_id})["data"]

@@ -1,4 +1,4 @@
-"""What the API must show after a sequence of answered requests, for classic instances.
+"""What the API must show after a sequence of answered requests.
 
 The model is told every request that was answered with success and whose task succeeded, and computes
 what the Describe Actions must answer. It knows nothing of how clbd does it. What clbd chooses itself
@@ -16,10 +16,25 @@ LISTENER_DEFAULTS = {
     "intervalTime": 5,
     "healthNum": 3,
     "unhealthNum": 3,
-    "scheduler": "wrr",
 }
-_NUMBERS = {"sessionExpire", "healthSwitch", "timeOut", "intervalTime", "healthNum", "unhealthNum"}
+TCP_DEFAULTS = {**LISTENER_DEFAULTS, "scheduler": "wrr"}
+HTTP_DEFAULTS = {**LISTENER_DEFAULTS, "httpHash": "wrr", "httpCode": 31, "httpCheckPath": "/"}
+RULE_DEFAULTS = {
+    "httpHash": "wrr",
+    "sessionExpire": 0,
+    "healthSwitch": 1,
+    "timeOut": 2,
+    "intervalTime": 5,
+    "healthNum": 3,
+    "unhealthNum": 3,
+    "httpCode": 31,
+    "httpCheckPath": "/",
+    "httpCheckDomain": "",
+    "httpCheckMethod": "GET",
+}
+_NUMBERS = {"sessionExpire", "healthSwitch", "timeOut", "intervalTime", "healthNum", "unhealthNum", "httpCode"}
 _INDEXED = re.compile(r"^([A-Za-z]+)\.(\d+)(?:\.([A-Za-z]+))?$")
+_MODIFIER = re.compile(r"^(\^~|~\*|~|=|)[ \t]*(.*)$", re.DOTALL)
 
 
 def rows(params, name):
@@ -36,8 +51,38 @@ def rows(params, name):
     return [found[index] for index in sorted(found)]
 
 
+def _given(fields, defaults):
+    given = {name: fields[name] for name in defaults if name in fields}
+    return {name: int(value) if name in _NUMBERS else value for name, value in given.items()}
+
+
+def defaults_of(protocol):
+    """The settings of a classic listener."""
+    return HTTP_DEFAULTS if protocol == 1 else TCP_DEFAULTS
+
+
+def _domain_key(domain):
+    return domain if domain.startswith("~") else domain.lower()
+
+
+def _url(url):
+    """As it is answered: only a first / is added."""
+    return url if url.startswith(("/", "=", "~", "^~")) else "/" + url
+
+
+def _url_key(url):
+    return _MODIFIER.match(_url(url)).groups()
+
+
+def _target(backend):
+    return backend.get("eniIp") or backend["instanceId"], int(backend["port"])
+
+
 class Model:
-    """`balancers`: id to {"attributes", "listeners": {id: fields}, "backends": {id: weight}}, in order of creation."""
+    """`balancers`: id to {"attributes", "listeners": {id: fields}, "backends": {id: weight}}, in order of creation.
+
+    Listeners of application-based instances have "rules", a list of fields with "backends": {(name, port): weight}.
+    """
 
     def __init__(self):
         self.balancers = {}
@@ -50,8 +95,12 @@ class Model:
 
     def view(self):
         """Plain lists, so that order counts when two are compared."""
+
+        def listener(fields):
+            return {**fields, "rules": [{**rule, "backends": list(rule["backends"].items())} for rule in fields.get("rules", [])]}
+
         return [
-            (name, entry["attributes"], list(entry["listeners"].items()), list(entry["backends"].items()))
+            (name, entry["attributes"], [(one, listener(fields)) for one, fields in entry["listeners"].items()], list(entry["backends"].items()))
             for name, entry in sorted(self.balancers.items())
         ]
 
@@ -85,26 +134,25 @@ class Model:
         if "domainPrefix" in params:
             attributes["domain"] = params["domainPrefix"] + ".clb.internal"
 
+    # Classic instances
+
     def _CreateLoadBalancerListeners(self, params, answer):
         listeners = self._entry(params)["listeners"]
         wanted = rows(params, "listeners")
         assert len(wanted) == len(answer["listenerIds"]), (params, answer)
         for name, fields in zip(answer["listenerIds"], wanted):
+            protocol = int(fields["protocol"])
             listeners[name] = {
                 "loadBalancerPort": int(fields["loadBalancerPort"]),
                 "instancePort": int(fields["instancePort"]),
-                "protocol": int(fields["protocol"]),
-                **LISTENER_DEFAULTS,
-                **self._given(fields),
+                "protocol": protocol,
+                **defaults_of(protocol),
+                **_given(fields, defaults_of(protocol)),
             }
 
     def _ModifyLoadBalancerListener(self, params, _):
-        self._entry(params)["listeners"][params["listenerId"]].update(self._given(params))
-
-    @staticmethod
-    def _given(fields):
-        given = {name: fields[name] for name in LISTENER_DEFAULTS if name in fields}
-        return {name: int(value) if name in _NUMBERS else value for name, value in given.items()}
+        listener = self._entry(params)["listeners"][params["listenerId"]]
+        listener.update(_given(params, defaults_of(listener["protocol"])))
 
     def _DeleteLoadBalancerListeners(self, params, _):
         for name in rows(params, "listenerIds"):
@@ -130,16 +178,122 @@ class Model:
         for backend in rows(params, "backends"):
             self._entry(params)["backends"].pop(backend["instanceId"])
 
+    # Application-based instances
+
+    def _ModifyForwardLBName(self, params, _):
+        self._entry(params)["attributes"]["loadBalancerName"] = params["loadBalancerName"]
+
+    def _CreateForwardLBSeventhLayerListeners(self, params, answer):
+        listeners = self._entry(params)["listeners"]
+        wanted = rows(params, "listeners")
+        assert len(wanted) == len(answer["listenerIds"]), (params, answer)
+        for name, fields in zip(answer["listenerIds"], wanted):
+            listeners[name] = {
+                "loadBalancerPort": int(fields["loadBalancerPort"]),
+                "protocol": int(fields["protocol"]),
+                "listenerName": fields.get("listenerName", ""),
+                "rules": [],
+            }
+
+    def _DeleteForwardLBListener(self, params, _):
+        for name in [params["listenerId"]] if "listenerId" in params else rows(params, "listenerIds"):
+            self._entry(params)["listeners"].pop(name, None)
+
+    def _rules(self, params):
+        return self._entry(params)["listeners"][params["listenerId"]]["rules"]
+
+    def _selected(self, params):
+        ids = rows(params, "locationIds")
+        return [
+            rule
+            for rule in self._rules(params)
+            if (not ids or rule["locationId"] in ids)
+            and ("domain" not in params or _domain_key(params["domain"]) == _domain_key(rule["domain"]))
+            and ("url" not in params or _url_key(params["url"]) == _url_key(rule["url"]))
+        ]
+
+    def _CreateForwardLBListenerRules(self, params, _):
+        for fields in rows(params, "rules"):
+            rule = {"locationId": None, "domain": fields["domain"], "url": _url(fields["url"]), "backends": {}}
+            self._rules(params).append({**rule, **RULE_DEFAULTS, **_given(fields, RULE_DEFAULTS)})
+
+    def _ModifyForwardLBRulesDomain(self, params, _):
+        for rule in self._rules(params):
+            if _domain_key(rule["domain"]) == _domain_key(params["domain"]):
+                rule["domain"] = params["newDomain"]
+
+    def _ModifyLoadBalancerRulesProbe(self, params, _):
+        (rule,) = [rule for rule in self._rules(params) if rule["locationId"] == params["locationId"]]
+        if "url" in params:
+            rule["url"] = _url(params["url"])
+        rule.update(_given(params, RULE_DEFAULTS))
+
+    def _DeleteForwardLBListenerRules(self, params, _):
+        for rule in self._selected(params):
+            self._rules(params).remove(rule)
+
+    def _RegisterInstancesWithForwardLBSeventhListener(self, params, _):
+        for rule in self._selected(params):
+            for backend in rows(params, "backends"):
+                target, bound = _target(backend), rule["backends"]
+                bound[target] = int(backend["weight"]) if "weight" in backend else bound.get(target, 10)
+
+    def _ModifyForwardSeventhBackends(self, params, _):
+        for rule in self._selected(params):
+            for backend in rows(params, "backends"):
+                assert _target(backend) in rule["backends"], (params, rule)
+                rule["backends"][_target(backend)] = int(backend.get("weight", 10))
+
+    def _ModifyForwardSeventhBackendsPort(self, params, _):
+        for rule in self._selected(params):
+            moves = {_target(backend): backend for backend in rows(params, "backends")}
+            assert set(moves) <= set(rule["backends"]), (params, rule)
+            moved = {}
+            for target, weight in rule["backends"].items():  # each keeps its place in the order of binding
+                backend = moves.get(target)
+                if backend is None:
+                    moved[target] = weight
+                else:
+                    moved[target[0], int(backend["newPort"])] = int(backend.get("weight", weight))
+            rule["backends"] = moved
+
+    def _DeregisterInstancesFromForwardLB(self, params, _):
+        for rule in self._selected(params):
+            for backend in rows(params, "backends"):
+                rule["backends"].pop(_target(backend), None)
+
     def adopt(self, seen):
-        """Takes over from `seen` the attributes that clbd chose."""
+        """Takes over from `seen` what clbd chose: attributes, and the ids of rules."""
         for name, entry in self.balancers.items():
-            if name in seen.balancers:
-                for field, value in seen.balancers[name]["attributes"].items():
-                    entry["attributes"].setdefault(field, value)
+            if name not in seen.balancers:
+                continue
+            for field, value in seen.balancers[name]["attributes"].items():
+                entry["attributes"].setdefault(field, value)
+            for listener, fields in entry["listeners"].items():
+                ids = {
+                    (rule["domain"], rule["url"]): rule["locationId"]
+                    for rule in seen.balancers[name]["listeners"].get(listener, {}).get("rules", [])
+                }
+                for rule in fields.get("rules", []):
+                    if rule["locationId"] is None:
+                        rule["locationId"] = ids.get((rule["domain"], rule["url"]))
 
 
 ATTRIBUTES = ("loadBalancerType", "forward", "projectId", "loadBalancerName", "domain", "loadBalancerVips", "createTime")
-LISTENER_FIELDS = ("loadBalancerPort", "instancePort", "protocol", *LISTENER_DEFAULTS)
+LISTENER_FIELDS = ("loadBalancerPort", "instancePort", "protocol")
+FORWARD_FIELDS = ("loadBalancerPort", "protocol", "listenerName")
+
+
+def _observe_application(api, name, entry):
+    backends = {}
+    for listener in api.call("DescribeForwardLBBackends", {"loadBalancerId": name})["data"]:
+        for rule in listener["rules"]:
+            bound = {(row["unInstanceId"] or row["lanIp"], row["port"]): row["weight"] for row in rule["backends"]}
+            backends[rule["locationId"]] = bound
+    for listener in api.forward_listeners(name):
+        rules = [{**rule, "backends": backends.pop(rule["locationId"])} for rule in listener["rules"]]
+        entry["listeners"][listener["listenerId"]] = {**{field: listener[field] for field in FORWARD_FIELDS}, "rules": rules}
+    assert not backends, f"backends of rules that do not exist: {backends}"
 
 
 def observe(api):
@@ -154,9 +308,11 @@ def observe(api):
             entry = {"attributes": {field: row[field] for field in ATTRIBUTES}, "listeners": {}, "backends": {}}
             seen.balancers[row["loadBalancerId"]] = entry
             if row["forward"] == 1:
+                _observe_application(api, row["loadBalancerId"], entry)
                 continue
             for listener in api.listeners(row["loadBalancerId"]):
-                entry["listeners"][listener["listenerId"]] = {field: listener.get(field) for field in LISTENER_FIELDS}
+                fields = (*LISTENER_FIELDS, *defaults_of(listener["protocol"]))
+                entry["listeners"][listener["listenerId"]] = {field: listener.get(field) for field in fields}
             for backend in api.backends(row["loadBalancerId"]):
                 entry["backends"][backend["instanceId"]] = backend["weight"]
         if not answer["loadBalancerSet"]:
@@ -167,10 +323,6 @@ def observe(api):
 
 def difference(expected, seen):
     """The differing instances of two models, for an error message; "" if there are none."""
-    lines = []
-    for name in sorted({**expected.balancers, **seen.balancers}):
-        one, other = expected.balancers.get(name), seen.balancers.get(name)
-        same = one == other and list(one["listeners"]) == list(other["listeners"]) and list(one["backends"]) == list(other["backends"]) if one and other else False
-        if not same:
-            lines.append(f"{name}:\n  expected {one}\n  seen     {other}")
+    one, other = ({name: rest for name, *rest in model.view()} for model in (expected, seen))
+    lines = [f"{name}:\n  expected {one.get(name)}\n  seen     {other.get(name)}" for name in sorted({**one, **other}) if one.get(name) != other.get(name)]
     return "\n".join(lines)

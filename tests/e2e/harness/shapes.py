@@ -1,7 +1,7 @@
 """Names, order and JSON types of the fields of each answer.
 
-A shape is a type (int, str, bool), a list with one shape (array of such), or a list of pairs (object
-with exactly these keys in this order).
+A shape is a type (int, str, bool), a list with one shape (array of such), a list of pairs (object
+with exactly these keys in this order), or a function from the value to its shape.
 """
 
 ENVELOPE = [("code", int), ("message", str), ("codeDesc", str)]
@@ -28,7 +28,7 @@ LOAD_BALANCER = [
     ("log", str),
 ]
 
-TCP_LISTENER = [
+_CLASSIC_LISTENER = [
     ("listenerId", str),
     ("loadBalancerPort", int),
     ("instancePort", int),
@@ -42,7 +42,87 @@ TCP_LISTENER = [
     ("intervalTime", int),
     ("healthNum", int),
     ("unhealthNum", int),
-    ("scheduler", str),
+]
+TCP_LISTENER = [*_CLASSIC_LISTENER, ("scheduler", str)]
+HTTP_LISTENER = [*_CLASSIC_LISTENER, ("httpCode", int), ("httpCheckPath", str), ("httpHash", str)]
+
+
+def classic_listener(row):
+    return HTTP_LISTENER if row.get("protocol") == 1 else TCP_LISTENER
+
+
+RULE = [
+    ("locationId", str),
+    ("domain", str),
+    ("url", str),
+    ("httpHash", str),
+    ("sessionExpire", int),
+    ("healthSwitch", int),
+    ("timeOut", int),
+    ("intervalTime", int),
+    ("healthNum", int),
+    ("unhealthNum", int),
+    ("httpCode", int),
+    ("httpCheckPath", str),
+    ("httpCheckDomain", str),
+    ("httpCheckMethod", str),
+]
+
+FORWARD_LISTENER = [
+    ("loadBalancerPort", int),
+    ("protocol", int),
+    ("protocolType", str),
+    ("listenerId", str),
+    ("listenerName", str),
+    ("addTimestamp", str),
+    ("rules", [RULE]),
+]
+
+FORWARD_BACKEND = [
+    ("instanceName", str),
+    ("lanIp", str),
+    ("wanIpSet", [str]),
+    ("instanceStatus", int),
+    ("port", int),
+    ("weight", int),
+    ("unInstanceId", str),
+    ("addTimestamp", str),
+    ("targetType", str),
+]
+
+FORWARD_BACKENDS = [
+    ("loadBalancerPort", int),
+    ("protocol", int),
+    ("protocolType", str),
+    ("listenerId", str),
+    ("rules", [[("locationId", str), ("backends", [FORWARD_BACKEND]), ("domain", str), ("url", str)]]),
+]
+
+FORWARD_HEALTH = [
+    ("loadBalancerName", str),
+    ("unLoadBalancerId", str),
+    (
+        "listener",
+        [
+            [
+                ("listenerId", str),
+                ("listenerName", str),
+                ("protocol", int),
+                ("loadBalancerPort", int),
+                (
+                    "rules",
+                    [
+                        [
+                            ("locationId", str),
+                            ("domain", str),
+                            ("url", str),
+                            ("backends", [[("ip", str), ("port", int), ("healthStatus", int)]]),
+                        ]
+                    ],
+                ),
+            ]
+        ],
+    ),
 ]
 
 BACKEND = [
@@ -86,7 +166,7 @@ ANSWERS = {
     "DescribeLoadBalancersTaskResult": [("data", [("status", int), ("message", str)])],
     "ModifyLoadBalancerAttributes": REQUEST_ID,
     "CreateLoadBalancerListeners": [("requestId", int), ("listenerIds", [str])],
-    "DescribeLoadBalancerListeners": [("listenerSet", [TCP_LISTENER]), ("totalCount", int)],
+    "DescribeLoadBalancerListeners": [("listenerSet", [classic_listener]), ("totalCount", int)],
     "ModifyLoadBalancerListener": REQUEST_ID,
     "DeleteLoadBalancerListeners": REQUEST_ID,
     "RegisterInstancesWithLoadBalancer": REQUEST_ID,
@@ -97,11 +177,27 @@ ANSWERS = {
     "DescribeLoadBalancersByInstances": [("totalCount", int), ("loadBalancerSet", [BY_INSTANCE])],
     "DescribeLBHealth": [("data", [[("projectId", int), ("LBName", str), ("health", HEALTH_PARAMETERS)]])],
     "ModifyLBHealth": [("requestId", int), ("data", [("taskId", int)])],
+    "ModifyForwardLBName": [],
+    "DescribeForwardLBListeners": [("listenerSet", [FORWARD_LISTENER]), ("totalCount", int)],
+    "CreateForwardLBSeventhLayerListeners": [("listenerIds", [str])],
+    "DeleteForwardLBListener": REQUEST_ID,
+    "CreateForwardLBListenerRules": REQUEST_ID,
+    "ModifyForwardLBRulesDomain": REQUEST_ID,
+    "ModifyLoadBalancerRulesProbe": REQUEST_ID,
+    "DeleteForwardLBListenerRules": REQUEST_ID,
+    "DescribeForwardLBHealthStatus": [("data", [FORWARD_HEALTH])],
+    "DescribeForwardLBBackends": [("data", [FORWARD_BACKENDS])],
+    "RegisterInstancesWithForwardLBSeventhListener": REQUEST_ID,
+    "DeregisterInstancesFromForwardLB": REQUEST_ID,
+    "ModifyForwardSeventhBackendsPort": REQUEST_ID,
+    "ModifyForwardSeventhBackends": REQUEST_ID,
 }
 
 
 def check(value, shape, where="answer"):
     """Raises AssertionError unless `value` has exactly this shape."""
+    if callable(shape) and not isinstance(shape, type):
+        shape = shape(value)
     if isinstance(shape, type):
         assert type(value) is shape, f"{where} is {value!r}, not {shape.__name__}"
     elif isinstance(shape[0], tuple):

@@ -1,6 +1,6 @@
 //! The list of all Actions, one row each, in the order of actions.md.
 
-use super::{ActionSpec, Family, Kind, ParamSpec, classic, common};
+use super::{ActionSpec, Family, Kind, ParamSpec, Tolerated, application, classic, common};
 use crate::cross;
 
 /// All Actions of the API, served or not yet.
@@ -56,23 +56,48 @@ pub static ACTIONS: &[ActionSpec] = &[
     not_yet_classic("DescribeLBHealth", Kind::Read),
     not_yet_classic("ModifyLBHealth", Kind::Async),
     // Application-based.
-    not_yet_application("ModifyForwardLBName", Kind::Sync),
-    not_yet_application("DescribeForwardLBListeners", Kind::Read),
-    not_yet_application("CreateForwardLBSeventhLayerListeners", Kind::Sync),
+    served_application("ModifyForwardLBName", Kind::Sync, application::MODIFY_NAME)
+        .with_counterpart("ModifyLoadBalancerAttributes"),
+    served_application("DescribeForwardLBListeners", Kind::Read, application::DESCRIBE_LISTENERS)
+        .with_counterpart("DescribeLoadBalancerListeners"),
+    served_application("CreateForwardLBSeventhLayerListeners", Kind::Sync, application::CREATE_SEVENTH_LISTENERS)
+        .with_cross(cross::create_seventh_listeners)
+        .with_counterpart("CreateLoadBalancerListeners"),
     not_yet_application("ModifyForwardLBSeventhListener", Kind::Async),
     not_yet_application("CreateForwardLBFourthLayerListeners", Kind::Async),
     not_yet_application("ModifyForwardLBFourthListener", Kind::Async),
-    not_yet_application("DeleteForwardLBListener", Kind::Async),
-    not_yet_application("CreateForwardLBListenerRules", Kind::Async),
-    not_yet_application("ModifyForwardLBRulesDomain", Kind::Async),
-    not_yet_application("ModifyLoadBalancerRulesProbe", Kind::Async),
-    not_yet_application("DeleteForwardLBListenerRules", Kind::Async),
-    not_yet_application("DescribeForwardLBHealthStatus", Kind::Read),
-    not_yet_application("DescribeForwardLBBackends", Kind::Read),
-    not_yet_application("RegisterInstancesWithForwardLBSeventhListener", Kind::Async),
-    not_yet_application("DeregisterInstancesFromForwardLB", Kind::Async),
-    not_yet_application("ModifyForwardSeventhBackendsPort", Kind::Async),
-    not_yet_application("ModifyForwardSeventhBackends", Kind::Async),
+    served_application("DeleteForwardLBListener", Kind::Async, application::DELETE_LISTENER)
+        .with_cross(cross::delete_forward_listener)
+        .with_counterpart("DeleteLoadBalancerListeners"),
+    served_application("CreateForwardLBListenerRules", Kind::Async, application::CREATE_RULES)
+        .with_cross(cross::create_rules)
+        .with_counterpart("CreateLoadBalancerListeners"),
+    served_application("ModifyForwardLBRulesDomain", Kind::Async, application::MODIFY_RULES_DOMAIN)
+        .with_tolerated(RENAMED_WHOLE)
+        .with_counterpart("ModifyLoadBalancerListener"),
+    served_application("ModifyLoadBalancerRulesProbe", Kind::Async, application::MODIFY_RULES_PROBE)
+        .with_cross(cross::modify_rule)
+        .with_counterpart("ModifyLoadBalancerListener"),
+    served_application("DeleteForwardLBListenerRules", Kind::Async, application::DELETE_RULES)
+        .with_counterpart("DeleteLoadBalancerListeners"),
+    served_application("DescribeForwardLBHealthStatus", Kind::Read, application::DESCRIBE_HEALTH_STATUS)
+        .with_cross(cross::forward_health_status)
+        .with_counterpart("DescribeLBHealthStatus"),
+    served_application("DescribeForwardLBBackends", Kind::Read, application::DESCRIBE_BACKENDS)
+        .with_counterpart("DescribeLoadBalancerBackends"),
+    served_application("RegisterInstancesWithForwardLBSeventhListener", Kind::Async, application::REGISTER_SEVENTH)
+        .with_cross(cross::distinct_targets)
+        .with_counterpart("RegisterInstancesWithLoadBalancer"),
+    served_application("DeregisterInstancesFromForwardLB", Kind::Async, application::DEREGISTER)
+        .with_cross(cross::distinct_targets)
+        .with_tolerated(WEIGHT)
+        .with_counterpart("DeregisterInstancesFromLoadBalancer"),
+    served_application("ModifyForwardSeventhBackendsPort", Kind::Async, application::MODIFY_SEVENTH_PORT)
+        .with_cross(cross::distinct_targets)
+        .with_counterpart("ModifyLoadBalancerListener"),
+    served_application("ModifyForwardSeventhBackends", Kind::Async, application::REGISTER_SEVENTH)
+        .with_cross(cross::distinct_targets)
+        .with_counterpart("ModifyLoadBalancerBackends"),
     not_yet_application("RegisterInstancesWithForwardLBFourthListener", Kind::Async),
     not_yet_application("DeregisterInstancesFromForwardLBFourthListener", Kind::Async),
     not_yet_application("ModifyForwardFourthBackendsPort", Kind::Async),
@@ -93,6 +118,24 @@ const fn served_classic(
     params: &'static [ParamSpec],
 ) -> ActionSpec {
     ActionSpec::served(name, Family::Classic, kind, params)
+}
+
+const fn served_application(
+    name: &'static str,
+    kind: Kind,
+    params: &'static [ParamSpec],
+) -> ActionSpec {
+    ActionSpec::served(name, Family::Application, kind, params)
+}
+
+/// bk-bcs sends the one, the document's example the other; the whole domain is renamed.
+const RENAMED_WHOLE: &[Tolerated] = &[tolerated("locationId"), tolerated("SSLMode")];
+
+/// The Terraform provider and bk-bcs send the weight of what they unbind.
+const WEIGHT: &[Tolerated] = &[tolerated("backends.n.weight")];
+
+const fn tolerated(name: &'static str) -> Tolerated {
+    Tolerated { name, only: None }
 }
 
 const fn not_yet_common(name: &'static str, kind: Kind) -> ActionSpec {

@@ -6,13 +6,13 @@ use super::pattern::{CHECK_PATH, DOMAIN_PREFIX, INSTANCE_NAME};
 use crate::cross;
 
 /// 1 HTTP, 2 TCP, 3 UDP, 4 HTTPS.
-const PROTOCOLS: &[i64] = &[1, 2, 3, 4];
-const HASH_SCHEDULERS: &[&str] = &["wrr", "ip_hash", "least_conn"];
+pub(super) const PROTOCOLS: &[i64] = &[1, 2, 3, 4];
+pub(super) const HASH_SCHEDULERS: &[&str] = &["wrr", "ip_hash", "least_conn"];
 const SCHEDULERS: &[&str] = &["wrr", "least_conn"];
-const SSL_MODES: &[&str] = &["unidirectional", "mutual"];
+pub(super) const SSL_MODES: &[&str] = &["unidirectional", "mutual"];
 const PATH_DESCRIPTION: &str = "'/' and up to 254 printable ASCII characters without blanks";
 
-const fn load_balancer_id() -> ParamSpec {
+pub(super) const fn load_balancer_id() -> ParamSpec {
     ParamSpec::text("loadBalancerId").required()
 }
 

@@ -4,7 +4,7 @@ use super::ParamSpec;
 use super::pattern::{DOMAIN_PREFIX, INSTANCE_NAME, SUBNET_ID, VPC_ID};
 
 /// Largest count, offset or project id.
-const MAX_COUNT: i64 = 2_147_483_647;
+pub(super) const MAX_COUNT: i64 = 2_147_483_647;
 
 /// Largest task id: JSON numbers are exact up to here.
 const MAX_TASK: i64 = 9_007_199_254_740_991;

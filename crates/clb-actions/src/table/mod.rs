@@ -4,6 +4,7 @@
 //! control plane.
 
 mod actions;
+mod application;
 mod classic;
 mod common;
 mod kind;
@@ -162,6 +163,11 @@ impl ActionSpec {
 
     pub(crate) const fn with_cross(mut self, cross: fn(&Params) -> Result<(), ApiError>) -> Self {
         self.cross = cross;
+        self
+    }
+
+    pub(crate) const fn with_tolerated(mut self, tolerated: &'static [Tolerated]) -> Self {
+        self.tolerated = tolerated;
         self
     }
 

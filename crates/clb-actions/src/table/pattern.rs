@@ -58,3 +58,5 @@ pub(crate) static VPC_ID: Pattern = Pattern::new("^(0|[1-9][0-9]{0,9}|vpc-[a-z0-
 pub(crate) static SUBNET_ID: Pattern = Pattern::new("^(0|[1-9][0-9]{0,9}|subnet-[a-z0-9]{1,16})$");
 /// The path of an HTTP probe.
 pub(crate) static CHECK_PATH: Pattern = Pattern::new(r"^/[\x21-\x7e]{0,254}$");
+/// The path of a rule's probe.
+pub(crate) static RULE_CHECK_PATH: Pattern = Pattern::new("^/[A-Za-z0-9_.&#?%/-]{0,79}$");

@@ -39,6 +39,31 @@ fn valid_calls() -> impl Strategy<Value = Call> {
                 ("backends.0.weight", "10"),
             ],
         ),
+        Call::new(
+            "CreateForwardLBListenerRules",
+            &[
+                lb,
+                ("listenerId", "lbl-abcdefgh"),
+                ("rules.0.domain", "~^a"),
+                ("rules.0.url", "= /x"),
+                ("rules.0.httpCheckDomain", "a.com"),
+            ],
+        ),
+        Call::new(
+            "ModifyForwardSeventhBackendsPort",
+            &[
+                lb,
+                ("listenerId", "lbl-abcdefgh"),
+                ("locationIds.0", "loc-abcdefgh"),
+                ("backends.0.eniIp", "10.0.0.1"),
+                ("backends.0.port", "10"),
+                ("backends.0.newPort", "11"),
+            ],
+        ),
+        Call::new(
+            "DescribeForwardLBHealthStatus",
+            &[("loadBalancerId", "lb-abcdefgh")],
+        ),
     ];
     (proptest::sample::select(calls), any::<bool>())
         .prop_map(|(call, post)| if post { call.post() } else { call })
@@ -62,7 +87,7 @@ fn changes() -> impl Strategy<Value = Vec<(usize, Change)>> {
     ];
     let name = prop_oneof![
         any::<String>(),
-        "(listeners|backends|loadBalancerIds)\\.[0-9]{0,5}\\.?[a-zA-Z]{0,12}",
+        "(listeners|rules|backends|loadBalancerIds)\\.[0-9]{0,5}\\.?[a-zA-Z]{0,12}",
         Just("loadBalanceId".to_owned()),
         Just("Token".to_owned()),
     ];

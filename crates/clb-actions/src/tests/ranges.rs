@@ -4,6 +4,8 @@ use super::client::{call, refused};
 
 const LB: (&str, &str) = ("loadBalancerId", "lb-abcdefgh");
 
+const LBL: (&str, &str) = ("listenerId", "lbl-abcdefgh");
+
 fn base(action: &str) -> Vec<(&'static str, &'static str)> {
     match action {
         "InquiryLBPrice" | "CreateLoadBalancer" => vec![("loadBalancerType", "2")],
@@ -16,6 +18,39 @@ fn base(action: &str) -> Vec<(&'static str, &'static str)> {
             LB,
             ("backends.0.instanceId", "ins-1"),
             ("backends.0.weight", "1"),
+        ],
+        "ModifyForwardLBName" => vec![LB, ("loadBalancerName", "web")],
+        "CreateForwardLBSeventhLayerListeners" => vec![
+            LB,
+            ("listeners.0.loadBalancerPort", "80"),
+            ("listeners.0.protocol", "1"),
+        ],
+        "DeleteForwardLBListener" | "DeleteForwardLBListenerRules" => vec![LB, LBL],
+        "CreateForwardLBListenerRules" => vec![
+            LB,
+            LBL,
+            ("rules.0.domain", "www.a.com"),
+            ("rules.0.url", "/"),
+        ],
+        "ModifyForwardLBRulesDomain" => {
+            vec![LB, LBL, ("domain", "www.a.com"), ("newDomain", "www.b.com")]
+        }
+        "ModifyLoadBalancerRulesProbe" => vec![LB, LBL, ("locationId", "loc-abcdefgh")],
+        "DescribeForwardLBHealthStatus" => vec![("loadBalancerIds.0", "lb-abcdefgh")],
+        "ModifyForwardSeventhBackendsPort" => vec![
+            LB,
+            LBL,
+            ("backends.0.instanceId", "ins-1"),
+            ("backends.0.port", "80"),
+            ("backends.0.newPort", "81"),
+        ],
+        "RegisterInstancesWithForwardLBSeventhListener"
+        | "ModifyForwardSeventhBackends"
+        | "DeregisterInstancesFromForwardLB" => vec![
+            LB,
+            LBL,
+            ("backends.0.instanceId", "ins-1"),
+            ("backends.0.port", "80"),
         ],
         _ => vec![LB],
     }
@@ -199,6 +234,86 @@ fn every_range_holds_at_its_ends() {
         TIME_OUT_GOOD,
         TIME_OUT_BAD,
     );
+}
+
+#[test]
+fn every_range_of_application_based_instances_holds_at_its_ends() {
+    let longest: &str = &"a".repeat(80);
+    let too_long: &str = &"a".repeat(81);
+    let longest_path: &str = &format!("/{}", "a".repeat(79));
+    let too_long_path: &str = &format!("{longest_path}a");
+    let pattern_good = &["a", "~^é[\\w]+ x$", longest][..];
+    let path_good = &["/", "/health_-.&#?%/x", longest_path][..];
+    let path_bad = &["health", "/a b", "/a~", "/\"", "/é", too_long_path][..];
+    let name_good = &["a", "my-lb_name", "负载均衡1"][..];
+    let seventh = "CreateForwardLBSeventhLayerListeners";
+    let rules = "CreateForwardLBListenerRules";
+    let probe = "ModifyLoadBalancerRulesProbe";
+    let describe = "DescribeForwardLBListeners";
+    let backends = "DescribeForwardLBBackends";
+    let register = "RegisterInstancesWithForwardLBSeventhListener";
+    let weights = "ModifyForwardSeventhBackends";
+    let ports = "ModifyForwardSeventhBackendsPort";
+    let unbind = "DeregisterInstancesFromForwardLB";
+    let methods = &["GET", "HEAD"][..];
+    let methods_bad = &["get", "POST", "0"][..];
+    #[rustfmt::skip]
+    let rows: &[(&str, &str, &[&str], &[&str])] = &[
+        ("ModifyForwardLBName", "loadBalancerName", name_good, &["a b", "a.b"]),
+        (seventh, "listeners.0.loadBalancerPort", PORT_GOOD, PORT_BAD),
+        (seventh, "listeners.0.protocol", &["1"], &["0", "2", "3", "5", "http"]),
+        (seventh, "listeners.0.listenerName", &["any text, é"], &[]),
+        (describe, "protocol", &["1", "2", "3", "4"], PROTOCOL_BAD),
+        (describe, "loadBalancerPort", PORT_GOOD, PORT_BAD),
+        (describe, "offset", NUMBER_GOOD, NUMBER_BAD),
+        (describe, "limit", &["0", "20", "1000"], &["-1", "1001"]),
+        (backends, "protocol", &["1", "2", "3", "4"], PROTOCOL_BAD),
+        (backends, "loadBalancerPort", PORT_GOOD, PORT_BAD),
+        (rules, "rules.0.domain", pattern_good, &[too_long]),
+        (rules, "rules.0.url", pattern_good, &[too_long]),
+        (rules, "rules.0.sessionExpire", EXPIRE_GOOD, EXPIRE_BAD),
+        (rules, "rules.0.healthSwitch", SWITCH_GOOD, SWITCH_BAD),
+        (rules, "rules.0.intervalTime", INTERVAL_GOOD, INTERVAL_BAD),
+        (rules, "rules.0.healthNum", COUNT_GOOD, COUNT_BAD),
+        (rules, "rules.0.unhealthNum", COUNT_GOOD, COUNT_BAD),
+        (rules, "rules.0.httpHash", HASH_GOOD, HASH_BAD),
+        (rules, "rules.0.httpCode", CODE_GOOD, CODE_BAD),
+        (rules, "rules.0.httpCheckPath", path_good, path_bad),
+        (rules, "rules.0.httpCheckDomain", &["a.com", longest], &[too_long]),
+        (rules, "rules.0.httpCheckMethod", methods, methods_bad),
+        (rules, "rules.0.timeOut", &["2", "4"], TIME_OUT_BAD),
+        ("ModifyForwardLBRulesDomain", "newDomain", pattern_good, &[too_long]),
+        (probe, "url", pattern_good, &[too_long]),
+        (probe, "sessionExpire", EXPIRE_GOOD, EXPIRE_BAD),
+        (probe, "healthSwitch", SWITCH_GOOD, SWITCH_BAD),
+        (probe, "intervalTime", INTERVAL_GOOD, INTERVAL_BAD),
+        (probe, "healthNum", COUNT_GOOD, COUNT_BAD),
+        (probe, "unhealthNum", COUNT_GOOD, COUNT_BAD),
+        (probe, "httpHash", HASH_GOOD, HASH_BAD),
+        (probe, "httpCode", CODE_GOOD, CODE_BAD),
+        (probe, "httpCheckPath", path_good, path_bad),
+        (probe, "httpCheckDomain", &["a.com", longest], &[too_long]),
+        (probe, "httpCheckMethod", methods, methods_bad),
+        (probe, "timeOut", TIME_OUT_GOOD, TIME_OUT_BAD),
+        (register, "backends.0.port", PORT_GOOD, PORT_BAD),
+        (register, "backends.0.weight", WEIGHT_GOOD, WEIGHT_BAD),
+        (weights, "backends.0.port", PORT_GOOD, PORT_BAD),
+        (weights, "backends.0.weight", WEIGHT_GOOD, WEIGHT_BAD),
+        (ports, "backends.0.port", PORT_GOOD, PORT_BAD),
+        (ports, "backends.0.newPort", PORT_GOOD, PORT_BAD),
+        (ports, "backends.0.weight", WEIGHT_GOOD, WEIGHT_BAD),
+        (unbind, "backends.0.port", PORT_GOOD, PORT_BAD),
+    ];
+    for (action, name, good, bad) in rows {
+        let (long, short): (Vec<&str>, Vec<&str>) =
+            bad.iter().partition(|value| value.chars().count() > 64);
+        check(action, &base(action), name, good, &short);
+        for value in long {
+            // Long values are shortened in the message.
+            let message = refused(action, &set(base(action), name, value));
+            assert!(message.starts_with(&format!("{name}=")) && message.contains(": must be "));
+        }
+    }
 }
 
 #[test]

@@ -456,6 +456,198 @@ fn a_backend_may_be_named_once() {
     }
 }
 
+const TARGETS: [&str; 4] = [
+    "RegisterInstancesWithForwardLBSeventhListener",
+    "DeregisterInstancesFromForwardLB",
+    "ModifyForwardSeventhBackends",
+    "ModifyForwardSeventhBackendsPort",
+];
+
+/// Backends of an application-based listener, each with these fields.
+fn targets(action: &str, backends: &[&[(&str, &str)]]) -> Own {
+    let mut own = modification(&[]);
+    for (index, fields) in backends.iter().enumerate() {
+        let new_port = [("newPort", "99")];
+        let more = if action.ends_with("Port") {
+            &new_port[..]
+        } else {
+            &[]
+        };
+        for (field, value) in fields.iter().chain(more) {
+            own.push((format!("backends.{index}.{field}"), (*value).to_owned()));
+        }
+    }
+    own
+}
+
+#[test]
+fn a_target_has_one_name() {
+    for action in TARGETS {
+        let by_id = [("instanceId", "ins-1"), ("port", "80")];
+        let by_address = [("eniIp", "::1"), ("port", "80")];
+        allows(action, &targets(action, &[&by_id, &by_address]));
+        refuses(
+            action,
+            &targets(action, &[&by_id, &[("port", "81")]]),
+            "backends.1.instanceId:",
+            "eniIp in its place",
+        );
+        refuses(
+            action,
+            &targets(
+                action,
+                &[&[("port", "80"), ("instanceId", "a"), ("eniIp", "::1")]],
+            ),
+            "backends.0.eniIp=::1:",
+            "together",
+        );
+        refuses(
+            action,
+            &targets(action, &[&[("port", "80"), ("eniIp", "ins-1")]]),
+            "backends.0.eniIp=ins-1:",
+            "IP address",
+        );
+        refuses(action, &modification(&[]), "backends.0.port:", "required");
+        refuses(
+            action,
+            &targets(action, &[&[("instanceId", "ins-1")]]),
+            "backends.0.port:",
+            "required",
+        );
+    }
+}
+
+#[test]
+fn a_backend_and_port_may_be_named_once() {
+    for action in TARGETS {
+        let target = |name, value, port| [(name, value), ("port", port)];
+        let first = target("instanceId", "127.0.0.9", "80");
+        let other_port = target("instanceId", "127.0.0.9", "81");
+        allows(action, &targets(action, &[&first, &other_port]));
+        for second in [first, target("eniIp", "127.0.0.9", "80")] {
+            refuses(
+                action,
+                &targets(action, &[&first, &other_port, &second]),
+                "backends.2.port=80:",
+                "backends.0",
+            );
+        }
+        let short = target("eniIp", "::1", "80");
+        let long = target("eniIp", "0:0:0:0:0:0:0:1", "80");
+        let own = targets(action, &[&short, &long]);
+        refuses(action, &own, "backends.1.port=80:", "backends.0");
+    }
+}
+
+#[test]
+fn one_id_or_a_list_of_them() {
+    let lb = ("loadBalancerId".to_owned(), "lb-abcdefgh".to_owned());
+    let pair = |name: &str| (name.to_owned(), "x".to_owned());
+    let delete = "DeleteForwardLBListener";
+    allows(
+        delete,
+        &vec![lb.clone(), pair("listenerIds.0"), pair("listenerIds.7")],
+    );
+    refuses(delete, &vec![lb.clone()], "listenerId:", "required");
+    let both = vec![lb.clone(), pair("listenerId"), pair("listenerIds.3")];
+    refuses(delete, &both, "listenerId=x:", "together");
+    let health = "DescribeForwardLBHealthStatus";
+    refuses(health, &vec![], "loadBalancerIds.0:", "required");
+    let both = vec![lb, pair("loadBalancerIds.3")];
+    refuses(health, &both, "loadBalancerId=lb-abcdefgh:", "together");
+}
+
+#[test]
+fn a_rule_has_the_rules_of_every_pool() {
+    let create = "CreateForwardLBListenerRules";
+    let rule = |fields: &[(&str, &str)]| -> Own {
+        let mut own = modification(&[]);
+        for (field, value) in [("domain", "a.com"), ("url", "/")].iter().chain(fields) {
+            own.push((format!("rules.4.{field}"), (*value).to_owned()));
+        }
+        own
+    };
+    allows(create, &rule(&[("timeOut", "4"), ("sessionExpire", "30")]));
+    refuses(
+        create,
+        &rule(&[("timeOut", "5")]),
+        "rules.4.timeOut=5:",
+        "which is 5",
+    );
+    let least = ("httpHash", "least_conn");
+    allows(create, &rule(&[least, ("sessionExpire", "0")]));
+    let sticky = rule(&[least, ("sessionExpire", "30")]);
+    refuses(create, &sticky, "rules.4.sessionExpire=30:", "least_conn");
+    allows(
+        create,
+        &rule(&[("httpHash", "ip_hash"), ("sessionExpire", "30")]),
+    );
+
+    let modify = "ModifyLoadBalancerRulesProbe";
+    let change = |fields: &[(&str, &str)]| {
+        modification(&[&[("locationId", "loc-abcdefgh")], fields].concat())
+    };
+    allows(modify, &change(&[]));
+    allows(modify, &change(&[("timeOut", "60")]));
+    let slow = change(&[("timeOut", "6"), ("intervalTime", "6")]);
+    refuses(modify, &slow, "timeOut=6:", "smaller");
+    refuses(
+        modify,
+        &change(&[least, ("sessionExpire", "30")]),
+        "sessionExpire=30:",
+        "least_conn",
+    );
+}
+
+#[test]
+fn an_application_listener_has_certificates_only_with_https() {
+    let create = "CreateForwardLBSeventhLayerListeners";
+    let listeners = |fields: &[(&str, &str)]| -> Own {
+        let mut own = vec![("loadBalancerId".to_owned(), "lb-abcdefgh".to_owned())];
+        for index in [0, 1] {
+            for (field, value) in [("loadBalancerPort", "80")].iter().chain(fields) {
+                own.push((format!("listeners.{index}.{field}"), (*value).to_owned()));
+            }
+        }
+        own
+    };
+    allows(create, &listeners(&[("protocol", HTTP)]));
+    for (name, value) in [
+        ("SSLMode", "unidirectional"),
+        ("certId", "4b9fc92b"),
+        ("certKey", "k"),
+    ] {
+        let own = listeners(&[("protocol", HTTP), (name, value)]);
+        refuses(create, &own, &format!("listeners.0.{name}"), "HTTPS");
+    }
+    let mode = ("SSLMode", "unidirectional");
+    // Several of them in one request: that is forbidden on classic instances only.
+    allows(
+        create,
+        &listeners(&[("protocol", HTTPS), mode, ("certId", "4b9fc92b")]),
+    );
+    let bare = listeners(&[("protocol", HTTPS), ("certId", "4b9fc92b")]);
+    refuses(create, &bare, "listeners.0.SSLMode:", "required");
+    let none = listeners(&[("protocol", HTTPS), mode]);
+    refuses(create, &none, "listeners.0.certId:", "certContent");
+    let ca = listeners(&[
+        ("protocol", HTTPS),
+        mode,
+        ("certId", "a"),
+        ("certCaId", "b"),
+    ]);
+    refuses(create, &ca, "listeners.0.certCaId=b:", "unidirectional");
+    for other in ["instancePort", "scheduler", "timeOut"] {
+        let own = listeners(&[("protocol", HTTP), (other, "80")]);
+        refuses(
+            create,
+            &own,
+            &format!("listeners.0.{other}:"),
+            "no such parameter",
+        );
+    }
+}
+
 #[test]
 fn the_same_port_twice_is_left_to_the_state() {
     let mut own = listener(TCP, &[]);

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 /// `YYYY-MM-DD HH:MM:SS` in the time zone of the gateway's host (actions.md C.9).
-fn local_time(time: UnixMillis, zone: &TimeZone) -> String {
+pub(super) fn local_time(time: UnixMillis, zone: &TimeZone) -> String {
     Timestamp::from_millisecond(time.0)
         .map(|time| {
             time.to_zoned_datetime(zone.clone())
@@ -175,34 +175,44 @@ pub(super) struct ListenerRow {
     health_num: u8,
     unhealth_num: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
+    http_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_check_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     http_hash: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler: Option<&'static str>,
 }
 
-impl From<&Listener> for ListenerRow {
-    fn from(listener: &Listener) -> Self {
-        let scheduler = listener.scheduler.name();
+impl ListenerRow {
+    /// None for a listener that is no classic one.
+    pub(super) fn new(listener: &Listener) -> Option<Self> {
+        let settings = listener.settings()?;
+        let health = &settings.health;
+        let scheduler = settings.scheduler.name();
         let layer7 = listener.protocol.is_layer7();
-        Self {
+        let http = health.http.as_ref();
+        Some(Self {
             listener_id: listener.id.to_string(),
             load_balancer_port: listener.port.get(),
-            instance_port: listener.instance_port.get(),
+            instance_port: listener.instance_port()?.get(),
             protocol: listener.protocol.number(),
             status: listener.status.number(),
             listener_name: listener.name.clone(),
             un_listener_id: listener.id.to_string(),
-            session_expire: listener
+            session_expire: settings
                 .session_expire
                 .map_or(0, clb_model::SessionExpire::get),
-            health_switch: u8::from(listener.health.enabled),
-            time_out: listener.health.time_out.get(),
-            interval_time: listener.health.interval_time.get(),
-            health_num: listener.health.health_num.get(),
-            unhealth_num: listener.health.unhealth_num.get(),
+            health_switch: u8::from(health.enabled),
+            time_out: health.time_out.get(),
+            interval_time: health.interval_time.get(),
+            health_num: health.health_num.get(),
+            unhealth_num: health.unhealth_num.get(),
+            http_code: http.map(|http| http.code.get()),
+            http_check_path: http.map(|http| http.path.to_string()),
             http_hash: layer7.then_some(scheduler),
             scheduler: (!layer7).then_some(scheduler),
-        }
+        })
     }
 }
 
@@ -214,7 +224,7 @@ pub(super) struct BackendSet {
 }
 
 /// `instanceStatus`: running; clbd does not manage the machines.
-const INSTANCE_RUNNING: i64 = 2;
+pub(super) const INSTANCE_RUNNING: i64 = 2;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -230,10 +240,10 @@ pub(super) struct BackendRow {
 
 impl BackendRow {
     pub(super) fn new(binding: &Binding, env: &Env) -> Self {
-        let entry = env.instances.get(&binding.instance);
+        let entry = env.instances.get(&*binding.instance);
         Self {
-            instance_id: binding.instance.clone(),
-            un_instance_id: binding.instance.clone(),
+            instance_id: binding.instance.to_string(),
+            un_instance_id: binding.instance.to_string(),
             instance_name: entry.map(|entry| entry.name.clone()).unwrap_or_default(),
             lan_ip: binding.address,
             wan_ip_set: entry.map(|entry| entry.wan_ips.clone()).unwrap_or_default(),
@@ -264,7 +274,7 @@ impl HealthRow {
         Self {
             ip: binding.address,
             protocol: protocol.to_string(),
-            port: listener.instance_port.get(),
+            port: listener.instance_port().map_or(0, clb_model::Port::get),
             vport: listener.port.get(),
             health_status: u8::from(healthy),
         }

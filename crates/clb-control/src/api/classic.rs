@@ -3,7 +3,7 @@
 use clb_actions::ApiError;
 use clb_actions::envelope;
 use clb_actions::params::Params;
-use clb_model::{BackendWeight, Command, Weight};
+use clb_model::{BackendWeight, Command, Owner, Weight};
 use clb_snapshot::MemberHealth;
 
 use super::answers::{BackendRow, BackendSet, HealthRow, HealthRows};
@@ -38,6 +38,7 @@ pub(super) fn bind(view: &View<'_>, params: &Params) -> Result<Command, ApiError
     let load_balancer = view.classic(params)?.id;
     Ok(Command::BindBackends {
         load_balancer,
+        now: view.now,
         backends: backends(params)?,
     })
 }
@@ -69,10 +70,10 @@ pub(super) fn describe_backends(view: &View<'_>, params: &Params) -> Result<Stri
     let lb = view.classic(params)?;
     let rows = view
         .state
-        .bindings_of(lb.id)
+        .bindings_of(Owner::LoadBalancer(lb.id))
         .map(|binding| BackendRow::new(binding, view.env));
     let backend_set = page(rows, params.int("offset").unwrap_or(0), params.int("limit"));
-    let total_count = view.state.bindings_of(lb.id).count();
+    let total_count = view.state.bindings_of(Owner::LoadBalancer(lb.id)).count();
     Ok(envelope::success(&BackendSet {
         total_count,
         backend_set,
@@ -96,8 +97,11 @@ pub(super) fn health(view: &View<'_>, params: &Params) -> Result<String, ApiErro
             .get(listener.id)
             .and_then(|live| live.service.pool())
             .map(|pool| pool.view());
-        for binding in view.state.bindings_of(lb.id) {
-            let healthy = !listener.health.enabled
+        for binding in view.state.bindings_of(Owner::LoadBalancer(lb.id)) {
+            let is_checked = listener
+                .settings()
+                .is_some_and(|settings| settings.health.enabled);
+            let healthy = !is_checked
                 || pool.as_ref().is_some_and(|pool| {
                     pool.members().iter().any(|member| {
                         member.binding == binding.id && member.health == MemberHealth::Healthy

@@ -148,7 +148,7 @@ impl<'a> Filter<'a> {
     }
 
     fn matches_backends(&self, view: &View<'_>, lb: &LoadBalancer) -> bool {
-        let mut backends = view.state.bindings_of(lb.id).peekable();
+        let mut backends = view.state.bindings_under(lb.id).peekable();
         if self
             .with_backends
             .is_some_and(|wanted| wanted != backends.peek().is_some())
@@ -168,7 +168,8 @@ impl<'a> Filter<'a> {
         let wan = self.wan_ips.is_empty()
             || backends
                 .iter()
-                .filter_map(|backend| view.env.instances.get(&backend.instance))
+                .filter(|backend| !backend.by_address)
+                .filter_map(|backend| view.env.instances.get(&*backend.instance))
                 .flat_map(|instance| &instance.wan_ips)
                 .any(|ip| self.wan_ips.iter().any(|text| is_address(text, *ip)));
         lan && wan

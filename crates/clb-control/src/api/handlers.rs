@@ -3,29 +3,40 @@
 use clb_actions::ApiError;
 use clb_actions::envelope;
 use clb_actions::params::Params;
-use clb_model::{Command, TaskId};
+use clb_model::{ApplicationCommand, Command, TaskId};
 
 use super::answers::{Accepted, ListenersCreated, LoadBalancersCreated};
+use super::forward_answers::{ForwardListenersCreated, Nothing};
 use super::view::View;
-use super::{classic, common, listeners};
+use super::{application, classic, common, listeners, rules, targets};
 use crate::engine::Executed;
 
 /// What an Action does.
 pub(super) enum Handler {
     /// Answers from what there is.
     Read(fn(&View<'_>, &Params) -> Result<String, ApiError>),
+    /// The same where the answer may have ten thousand rows: what it is made of is collected
+    /// first, so that the writer does not wait until it is written.
+    ReadMuch(fn(&View<'_>, &Params) -> Result<Write, ApiError>),
     /// Asks how a task ended; old ones are in the store only.
     TaskResult,
     /// Executes a command and answers when it is durable.
     Change {
         command: fn(&View<'_>, &Params) -> Result<Command, ApiError>,
+        /// Synchronous: the answer waits until the change is in force on every worker.
+        wait: bool,
         answer: fn(&Executed) -> String,
     },
 }
 
+/// Writes an answer from what was collected.
+pub(super) type Write = Box<dyn FnOnce() -> String + Send>;
+
 /// An Action's row.
 pub(super) struct Row {
     pub action: &'static str,
+    /// What can be said of the request alone and is too dear to be said under the state's lock.
+    pub check: fn(&Params) -> Result<(), ApiError>,
     pub handler: Handler,
     /// For Actions of one family: what to use on an instance of the other.
     pub instead: &'static str,
@@ -38,6 +49,7 @@ const fn read(
 ) -> Row {
     Row {
         action,
+        check: nothing_to_check,
         handler: Handler::Read(handler),
         instead,
     }
@@ -51,9 +63,56 @@ const fn change(
 ) -> Row {
     Row {
         action,
-        handler: Handler::Change { command, answer },
+        check: nothing_to_check,
+        handler: Handler::Change {
+            command,
+            wait: false,
+            answer,
+        },
         instead,
     }
+}
+
+const fn read_much(
+    action: &'static str,
+    instead: &'static str,
+    handler: fn(&View<'_>, &Params) -> Result<Write, ApiError>,
+) -> Row {
+    Row {
+        action,
+        check: nothing_to_check,
+        handler: Handler::ReadMuch(handler),
+        instead,
+    }
+}
+
+const fn synchronous(
+    action: &'static str,
+    instead: &'static str,
+    command: fn(&View<'_>, &Params) -> Result<Command, ApiError>,
+    answer: fn(&Executed) -> String,
+) -> Row {
+    Row {
+        action,
+        check: nothing_to_check,
+        handler: Handler::Change {
+            command,
+            wait: true,
+            answer,
+        },
+        instead,
+    }
+}
+
+impl Row {
+    const fn checked_by(mut self, check: fn(&Params) -> Result<(), ApiError>) -> Self {
+        self.check = check;
+        self
+    }
+}
+
+fn nothing_to_check(_: &Params) -> Result<(), ApiError> {
+    Ok(())
 }
 
 /// Every Action that is served.
@@ -69,6 +128,7 @@ pub(super) const ROWS: &[Row] = &[
     change("DeleteLoadBalancers", "", common::delete, accepted),
     Row {
         action: "DescribeLoadBalancersTaskResult",
+        check: nothing_to_check,
         handler: Handler::TaskResult,
         instead: "",
     },
@@ -129,6 +189,90 @@ pub(super) const ROWS: &[Row] = &[
         "DescribeForwardLBHealthStatus",
         classic::health,
     ),
+    synchronous(
+        "ModifyForwardLBName",
+        "ModifyLoadBalancerAttributes",
+        application::rename,
+        envelope_only,
+    ),
+    read_much(
+        "DescribeForwardLBListeners",
+        "DescribeLoadBalancerListeners",
+        application::describe_listeners,
+    ),
+    synchronous(
+        "CreateForwardLBSeventhLayerListeners",
+        "CreateLoadBalancerListeners",
+        application::create_seventh_listeners,
+        forward_listeners_created,
+    ),
+    change(
+        "DeleteForwardLBListener",
+        "DeleteLoadBalancerListeners",
+        application::delete_listeners,
+        accepted,
+    ),
+    change(
+        "CreateForwardLBListenerRules",
+        "CreateLoadBalancerListeners",
+        rules::create,
+        accepted,
+    )
+    .checked_by(rules::check_new_patterns),
+    change(
+        "ModifyForwardLBRulesDomain",
+        "ModifyLoadBalancerListener",
+        rules::rename_domain,
+        accepted,
+    )
+    .checked_by(rules::check_new_domain),
+    change(
+        "ModifyLoadBalancerRulesProbe",
+        "ModifyLoadBalancerListener",
+        rules::modify,
+        accepted,
+    )
+    .checked_by(rules::check_changed_patterns),
+    change(
+        "DeleteForwardLBListenerRules",
+        "DeleteLoadBalancerListeners",
+        rules::delete,
+        accepted,
+    ),
+    read_much(
+        "DescribeForwardLBHealthStatus",
+        "DescribeLBHealthStatus",
+        application::health,
+    ),
+    read_much(
+        "DescribeForwardLBBackends",
+        "DescribeLoadBalancerBackends",
+        application::describe_backends,
+    ),
+    change(
+        "RegisterInstancesWithForwardLBSeventhListener",
+        "RegisterInstancesWithLoadBalancer",
+        targets::bind,
+        accepted,
+    ),
+    change(
+        "DeregisterInstancesFromForwardLB",
+        "DeregisterInstancesFromLoadBalancer",
+        targets::unbind,
+        accepted,
+    ),
+    change(
+        "ModifyForwardSeventhBackendsPort",
+        "ModifyLoadBalancerListener",
+        targets::move_ports,
+        accepted,
+    ),
+    change(
+        "ModifyForwardSeventhBackends",
+        "ModifyLoadBalancerBackends",
+        targets::reweight,
+        accepted,
+    ),
 ];
 
 /// The row of an Action.
@@ -139,6 +283,26 @@ pub(super) fn find(action: &str) -> Option<&'static Row> {
 fn accepted(executed: &Executed) -> String {
     envelope::success(&Accepted {
         request_id: executed.task,
+    })
+}
+
+fn envelope_only(_: &Executed) -> String {
+    envelope::success(&Nothing {})
+}
+
+fn forward_listeners_created(executed: &Executed) -> String {
+    let listeners = match &executed.command {
+        Command::Application {
+            command: ApplicationCommand::CreateListeners { listeners, .. },
+            ..
+        } => listeners.as_slice(),
+        _ => &[],
+    };
+    envelope::success(&ForwardListenersCreated {
+        listener_ids: listeners
+            .iter()
+            .map(|listener| listener.id.to_string())
+            .collect(),
     })
 }
 

@@ -6,26 +6,30 @@ use clb_actions::ApiError;
 use clb_actions::envelope;
 use clb_actions::params::{Element, Params};
 use clb_model::{
-    CheckCount, Command, HealthCheck, IntervalTime, Listener, ListenerId, ListenerPatch,
-    NewListener, Port, Protocol, Scheduler, SessionExpire, TimeOut,
+    CheckCount, CheckPath, Command, HealthCheck, HttpCheck, IntervalTime, Listener, ListenerId,
+    ListenerPatch, NewListener, Port, Protocol, Scheduler, SessionExpire, TimeOut,
 };
 
 use super::answers::{ListenerRow, ListenerSet};
-use super::view::{View, checked, page};
+use super::view::{View, checked, optional, page};
 
 /// Rows of a list that nothing narrows (the document's first page: "the default number (20)").
-const DEFAULT_LIMIT: i64 = 20;
+pub(super) const DEFAULT_LIMIT: i64 = 20;
 
 /// Defaults of creation (document).
-const TIME_OUT: i64 = 2;
-const INTERVAL_TIME: i64 = 5;
-const HEALTH_NUM: i64 = 3;
+pub(super) const TIME_OUT: i64 = 2;
+pub(super) const INTERVAL_TIME: i64 = 5;
+pub(super) const HEALTH_NUM: i64 = 3;
+pub(super) const HTTP_CODE: i64 = 31;
 
-/// Parameters of ModifyLoadBalancerListener that only HTTP and HTTPS listeners have.
-const LAYER7_PARAMETERS: &[&str] = &[
-    "httpHash",
-    "httpCode",
-    "httpCheckPath",
+/// Parameters of ModifyLoadBalancerListener that only TCP and UDP listeners have.
+const LAYER4_PARAMETERS: &[&str] = &["scheduler", "timeOut"];
+
+/// Those that only HTTP and HTTPS listeners have.
+const LAYER7_PARAMETERS: &[&str] = &["httpHash", "httpCode", "httpCheckPath"];
+
+/// Those that only HTTPS listeners have.
+const HTTPS_PARAMETERS: &[&str] = &[
     "SSLMode",
     "certId",
     "certCaId",
@@ -36,11 +40,20 @@ const LAYER7_PARAMETERS: &[&str] = &[
     "certName",
 ];
 
-fn session_expire(seconds: i64) -> Result<Option<SessionExpire>, ApiError> {
+pub(super) fn session_expire(seconds: i64) -> Result<Option<SessionExpire>, ApiError> {
     match seconds {
         0 => Ok(None),
         seconds => checked("sessionExpire", seconds).map(Some),
     }
+}
+
+/// `httpCheckPath`, if it was given.
+pub(super) fn check_path(text: Option<&str>) -> Result<Option<CheckPath>, ApiError> {
+    let parse = |text: &str| {
+        CheckPath::parse(text)
+            .map_err(|error| ApiError::parameter(format!("httpCheckPath: {error}")))
+    };
+    text.map(parse).transpose()
 }
 
 /// CreateLoadBalancerListeners
@@ -53,6 +66,7 @@ pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Command::CreateListeners {
         load_balancer: lb.id,
+        now: view.now,
         listeners,
     })
 }
@@ -65,6 +79,16 @@ fn new_listener(element: &Element<'_>) -> Result<NewListener, ApiError> {
         "httpHash"
     } else {
         "scheduler"
+    };
+    let http = if protocol.is_layer7() {
+        Some(HttpCheck {
+            code: checked("httpCode", number("httpCode", HTTP_CODE))?,
+            path: check_path(element.text("httpCheckPath"))?.unwrap_or_default(),
+            domain: None,
+            method: None,
+        })
+    } else {
+        None
     };
     Ok(NewListener {
         // The engine draws the id when it executes the command.
@@ -84,6 +108,7 @@ fn new_listener(element: &Element<'_>) -> Result<NewListener, ApiError> {
             )?,
             health_num: checked::<CheckCount>("healthNum", number("healthNum", HEALTH_NUM))?,
             unhealth_num: checked::<CheckCount>("unhealthNum", number("unhealthNum", HEALTH_NUM))?,
+            http,
         },
     })
 }
@@ -92,16 +117,11 @@ fn new_listener(element: &Element<'_>) -> Result<NewListener, ApiError> {
 pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
     let lb = view.classic(params)?;
     let listener = view.listener(lb.id, params.text("listenerId").unwrap_or_default())?;
-    fn number<T>(params: &Params, name: &str) -> Result<Option<T>, ApiError>
-    where
-        T: TryFrom<i64>,
-        T::Error: std::fmt::Display,
-    {
-        params
-            .int(name)
-            .map(|value| checked(name, value))
-            .transpose()
-    }
+    let given = |names: &[&str]| {
+        let name = names.iter().find(|name| params.is_given(name));
+        name.map(|name| (*name).to_owned())
+    };
+    let scheduler = params.text("scheduler").or(params.text("httpHash"));
     let patch = ListenerPatch {
         name: params.text("listenerName").map(ToOwned::to_owned),
         session_expire: params
@@ -109,15 +129,16 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
             .map(session_expire)
             .transpose()?,
         health_enabled: params.int("healthSwitch").map(|switch| switch == 1),
-        time_out: number(params, "timeOut")?,
-        interval_time: number(params, "intervalTime")?,
-        health_num: number(params, "healthNum")?,
-        unhealth_num: number(params, "unhealthNum")?,
-        scheduler: params.text("scheduler").and_then(Scheduler::from_name),
-        layer7_parameter: LAYER7_PARAMETERS
-            .iter()
-            .find(|name| params.is_given(name))
-            .map(|name| (*name).to_owned()),
+        time_out: optional(params, "timeOut")?,
+        interval_time: optional(params, "intervalTime")?,
+        health_num: optional(params, "healthNum")?,
+        unhealth_num: optional(params, "unhealthNum")?,
+        scheduler: scheduler.and_then(Scheduler::from_name),
+        http_code: optional(params, "httpCode")?,
+        check_path: check_path(params.text("httpCheckPath"))?,
+        layer4_parameter: given(LAYER4_PARAMETERS),
+        layer7_parameter: given(LAYER7_PARAMETERS),
+        https_parameter: given(HTTPS_PARAMETERS),
     };
     Ok(Command::ModifyListener {
         load_balancer: lb.id,
@@ -168,7 +189,7 @@ pub(super) fn describe(view: &View<'_>, params: &Params) -> Result<String, ApiEr
             .listeners_of(lb.id)
             .filter(|listener| matches(listener))
     };
-    let rows = found().map(|listener| ListenerRow::from(&**listener));
+    let rows = found().filter_map(|listener| ListenerRow::new(listener));
     let listener_set = page(rows, params.int("offset").unwrap_or(0), limit);
     let total_count = found().count();
     Ok(envelope::success(&ListenerSet {

@@ -1,14 +1,20 @@
 //! Serves the Action API: transport and dispatch. The language itself is `clb-actions`.
 
 mod answers;
+mod application;
 mod classic;
 mod common;
 mod errors;
+mod forward_answers;
 mod handlers;
 mod listeners;
+pub mod patterns;
+mod rules;
 mod server;
+mod targets;
 mod view;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +29,7 @@ use axum::routing::any;
 use clb_actions::request::{Admitted, Gatekeeper, Received};
 use clb_actions::table::Kind;
 use clb_actions::{ApiError, envelope};
-use clb_model::{Nonce, UnixMillis};
+use clb_model::{LbId, Nonce, UnixMillis};
 use clb_snapshot::Board;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
@@ -31,7 +37,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
-use errors::from_execute;
+use errors::{from_execute, from_wait};
 use handlers::Handler;
 use view::View;
 
@@ -100,18 +106,19 @@ impl Api {
     pub fn unconfigured_backends(&self) -> Vec<String> {
         let env = self.engine.shared.env.load();
         self.engine.shared.read(|state| {
-            state
+            // Once for each instance, however many of its rules the machine is bound to.
+            let found: BTreeSet<(&str, LbId, IpAddr)> = state
                 .bindings()
                 .filter(|bound| {
-                    !env.instances.contains_key(&bound.instance)
+                    !bound.by_address
+                        && !env.instances.contains_key(&*bound.instance)
                         && bound.instance.parse::<IpAddr>().is_err()
                 })
-                .map(|bound| {
-                    format!(
-                        "{} (bound to {} at {})",
-                        bound.instance, bound.load_balancer, bound.address
-                    )
-                })
+                .map(|bound| (&*bound.instance, bound.load_balancer, bound.address))
+                .collect();
+            found
+                .into_iter()
+                .map(|(instance, lb, address)| format!("{instance} (bound to {lb} at {address})"))
                 .collect()
         })
     }
@@ -124,12 +131,21 @@ impl Api {
         let row = handlers::find(admitted.action.name).ok_or_else(|| {
             ApiError::not_supported(format!("{}: not available yet", admitted.action.name))
         })?;
+        (row.check)(&admitted.params)?;
         match &row.handler {
             Handler::Read(handler) => {
                 self.view(now, row.instead, |view| handler(view, &admitted.params))
             }
+            Handler::ReadMuch(handler) => {
+                let write = self.view(now, row.instead, |view| handler(view, &admitted.params))?;
+                Ok(write())
+            }
             Handler::TaskResult => common::task_result(&self.engine, &admitted.params).await,
-            Handler::Change { command, answer } => {
+            Handler::Change {
+                command,
+                wait,
+                answer,
+            } => {
                 if self.stopping.load(Ordering::Relaxed) {
                     return Err(ApiError::unavailable("the gateway is stopping".to_owned()));
                 }
@@ -147,6 +163,10 @@ impl Api {
                     task = %executed.task,
                     "change accepted"
                 );
+                if *wait {
+                    let ended = self.engine.wait_ended(executed.task).await;
+                    ended.map_err(from_wait)?;
+                }
                 Ok(answer(&executed))
             }
         }
@@ -159,10 +179,10 @@ impl Api {
         look: impl FnOnce(&View<'_>) -> R,
     ) -> R {
         let shared = &self.engine.shared;
-        let env = shared.env.load();
+        let env = shared.env.load_full();
         let prices = **self.prices.load();
         shared.read(|state| {
-            let board = &*self.board;
+            let board = &self.board;
             look(&View {
                 state,
                 env: &env,

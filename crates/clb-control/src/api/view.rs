@@ -5,7 +5,8 @@ use std::sync::Arc;
 use clb_actions::ApiError;
 use clb_actions::params::Params;
 use clb_model::{
-    Env, Family, LbId, Listener, ListenerId, LoadBalancer, ModelError, State, UnixMillis,
+    Env, Family, LbId, Listener, ListenerId, LoadBalancer, ModelError, Rule, RuleId, State,
+    UnixMillis,
 };
 use clb_snapshot::Board;
 use jiff::tz::TimeZone;
@@ -24,8 +25,8 @@ pub struct Prices {
 /// What there is at the moment of a request.
 pub(super) struct View<'a> {
     pub state: &'a State,
-    pub env: &'a Env,
-    pub board: &'a Board,
+    pub env: &'a Arc<Env>,
+    pub board: &'a Arc<Board>,
     pub zone: &'a TimeZone,
     pub prices: Prices,
     pub now: UnixMillis,
@@ -37,17 +38,48 @@ impl View<'_> {
     /// The instance that `loadBalancerId` names, of the classic family.
     pub(super) fn classic(&self, params: &Params) -> Result<&Arc<LoadBalancer>, ApiError> {
         let text = params.text("loadBalancerId").unwrap_or_default();
+        self.of_family(text, Family::Classic)
+    }
+
+    /// The instance that `loadBalancerId` names, of the application family.
+    pub(super) fn application(&self, params: &Params) -> Result<&Arc<LoadBalancer>, ApiError> {
+        let text = params.text("loadBalancerId").unwrap_or_default();
+        self.of_family(text, Family::Application)
+    }
+
+    /// An instance of a family by its id as sent.
+    pub(super) fn of_family(
+        &self,
+        text: &str,
+        wanted: Family,
+    ) -> Result<&Arc<LoadBalancer>, ApiError> {
         let lb = self.load_balancer(text)?;
-        match lb.family {
-            Family::Classic => Ok(lb),
-            family @ Family::Application => Err(from_model(
-                ModelError::WrongFamily {
-                    load_balancer: lb.id,
-                    family,
-                },
-                self.instead,
-            )),
+        if lb.family == wanted {
+            return Ok(lb);
         }
+        let error = ModelError::WrongFamily {
+            load_balancer: lb.id,
+            family: lb.family,
+        };
+        Err(from_model(error, self.instead))
+    }
+
+    /// The listener of the application-based instance that `loadBalancerId` and `listenerId` name.
+    pub(super) fn application_listener(&self, params: &Params) -> Result<&Arc<Listener>, ApiError> {
+        let lb = self.application(params)?.id;
+        self.listener(lb, params.text("listenerId").unwrap_or_default())
+    }
+
+    /// A rule of a listener by its id as sent.
+    pub(super) fn rule(&self, listener: ListenerId, text: &str) -> Result<&Arc<Rule>, ApiError> {
+        RuleId::parse(text)
+            .ok()
+            .and_then(|id| self.state.rule(id))
+            .filter(|rule| rule.listener == listener)
+            .ok_or_else(|| {
+                let rule = text.to_owned();
+                from_model(ModelError::RuleNotFound { rule, listener }, "")
+            })
     }
 
     /// An instance by its id as sent.
@@ -96,4 +128,19 @@ pub(super) fn page<T>(rows: impl Iterator<Item = T>, offset: i64, limit: Option<
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     rows.skip(offset).take(limit).collect()
+}
+
+/// A number, if it was given; the parameter table has checked it already.
+///
+/// # Errors
+/// 4000 all the same, should table and type ever disagree.
+pub(super) fn optional<T>(params: &Params, name: &str) -> Result<Option<T>, ApiError>
+where
+    T: TryFrom<i64>,
+    T::Error: std::fmt::Display,
+{
+    params
+        .int(name)
+        .map(|value| checked(name, value))
+        .transpose()
 }

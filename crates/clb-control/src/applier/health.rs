@@ -4,10 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use clb_health::{
-    Check, Checker, Counters, MemberId, ProbeKind, ProbeRun, State, Thresholds, Ticket, Transition,
-};
-use clb_model::{BindingId, Listener, ListenerId};
+use clb_health::{Checker, Counters, MemberId, ProbeRun, State, Ticket, Transition};
+use clb_model::{BindingId, PoolKey};
 use clb_snapshot::MemberHealth;
 use clb_store::{LiveStore, SavedHealth};
 
@@ -16,11 +14,11 @@ use super::plane::CheckedMember;
 /// A probe's ticket and what came of it.
 pub(super) type ProbeResult = (Ticket, Result<(), clb_health::ProbeError>);
 
-type Key = (ListenerId, BindingId);
+type Key = (PoolKey, BindingId);
 
 /// The members under check.
 pub(super) struct Health {
-    checker: Checker<ListenerId>,
+    checker: Checker<PoolKey>,
     started: Instant,
     store: LiveStore,
     /// Members whose saved state is no longer true.
@@ -60,42 +58,41 @@ impl Health {
             .collect();
         let now = self.now();
         for member in members {
-            let row = saved.remove(&(member.listener.to_string(), member.binding.0));
-            let check = check(&member);
+            let key = (member.pool, member.binding);
+            let row = saved.remove(&(member.pool.to_string(), member.binding.0));
             if let Some(state) = row.as_deref().and_then(state_of)
-                && check.keeps_saved_state(age)
+                && member.check.keeps_saved_state(age)
             {
-                self.checker
-                    .restore(now, id((member.listener, member.binding)), check, state);
+                self.checker.restore(now, id(key), member.check, state);
             } else {
-                self.unsaved.insert((member.listener, member.binding));
+                self.unsaved.insert(key);
             }
         }
         // What is left belongs to members that are gone.
         for (pool, binding) in saved.into_keys() {
-            if let Ok(listener) = ListenerId::parse(&pool) {
-                self.unsaved.insert((listener, BindingId(binding)));
+            if let Ok(pool) = PoolKey::parse(&pool) {
+                self.unsaved.insert((pool, BindingId(binding)));
             }
         }
     }
 
-    /// Checks exactly these members of a listener's pool.
-    pub(super) fn set(&mut self, members: Vec<CheckedMember>, listener: &Listener) {
+    /// Checks these members of a pool; with none of them, none.
+    pub(super) fn set(&mut self, members: Vec<CheckedMember>, pool: PoolKey) {
         let now = self.now();
         if members.is_empty() {
             let checked: Vec<Key> = self
                 .checker
-                .pool(listener.id)
+                .pool(pool)
                 .map(|(member, _)| (member.pool, BindingId(member.binding)))
                 .collect();
             checked.into_iter().for_each(|key| self.remove(key));
         }
         for member in members {
-            let key = (member.listener, member.binding);
+            let key = (member.pool, member.binding);
             if self.checker.status(&id(key)).is_none() {
                 self.unsaved.insert(key);
             }
-            self.checker.set(now, id(key), check(&member));
+            self.checker.set(now, id(key), member.check);
         }
     }
 
@@ -106,9 +103,9 @@ impl Health {
     }
 
     /// A member's health as far as choosing is concerned.
-    pub(super) fn of(&self, listener: &Listener, binding: BindingId) -> MemberHealth {
-        match self.checker.status(&id((listener.id, binding))) {
-            _ if !listener.health.enabled => MemberHealth::Off,
+    pub(super) fn of(&self, key: Key, is_checked: bool) -> MemberHealth {
+        match self.checker.status(&id(key)) {
+            _ if !is_checked => MemberHealth::Off,
             None => MemberHealth::Detecting { founding: false },
             Some(status) => match status.state {
                 State::Detecting { founding } => MemberHealth::Detecting { founding },
@@ -131,11 +128,17 @@ impl Health {
         self.checker.due(now)
     }
 
+    /// Probes members out of turn that traffic has taken out (semantics.md 4, "Passive").
+    pub(super) fn probe_now(&mut self, members: impl IntoIterator<Item = Key>) {
+        let now = self.now();
+        for key in members {
+            // A member that is gone, or is not checked, has no probe.
+            let _ = self.checker.probe_now(now, &id(key));
+        }
+    }
+
     /// Takes a probe's result; the states that it changed.
-    pub(super) fn complete(
-        &mut self,
-        (ticket, result): ProbeResult,
-    ) -> Vec<Transition<ListenerId>> {
+    pub(super) fn complete(&mut self, (ticket, result): ProbeResult) -> Vec<Transition<PoolKey>> {
         let now = self.now();
         let transitions = self.checker.complete(now, ticket, result);
         for transition in &transitions {
@@ -187,24 +190,10 @@ impl Health {
     }
 }
 
-fn id((listener, binding): Key) -> MemberId<ListenerId> {
+fn id((pool, binding): Key) -> MemberId<PoolKey> {
     MemberId {
-        pool: listener,
+        pool,
         binding: binding.0,
-    }
-}
-
-fn check(member: &CheckedMember) -> Check {
-    let settings = member.check;
-    Check {
-        target: member.target,
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_secs(settings.interval_time.get().into()),
-        timeout: Duration::from_secs(settings.time_out.get().into()),
-        thresholds: Thresholds {
-            healthy: settings.health_num.get(),
-            unhealthy: settings.unhealth_num.get(),
-        },
     }
 }
 

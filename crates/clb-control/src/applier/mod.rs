@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_health::{Limit, State as HealthState};
-use clb_model::{BindingId, Change, ListenerId, Object, State, Task, TaskId, TaskState};
+use clb_model::{BindingId, Change, Object, PoolKey, ProbeMethod, State, Task, TaskId, TaskState};
 use clb_snapshot::Board;
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -48,6 +48,8 @@ pub struct ApplierSettings {
     pub drain: Duration,
     /// `timeouts.task`
     pub task: Duration,
+    /// `[health] http_method`
+    pub http_method: ProbeMethod,
 }
 
 /// What the applier is told beside the feed.
@@ -127,7 +129,7 @@ impl Applier {
         pending.into_iter().for_each(|task| tasks.put(task));
         let stats = Arc::new(Stats::default());
         let applier = Self {
-            plane: Plane::new(state, Arc::clone(&parts.board)),
+            plane: Plane::new(state, Arc::clone(&parts.board), parts.settings.http_method),
             health: Health::new(parts.live),
             engine: parts.engine,
             board: parts.board,
@@ -178,7 +180,10 @@ impl Applier {
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
-                    Some(Order::Settings(settings)) => self.settings = settings,
+                    Some(Order::Settings(settings)) => {
+                        self.settings = settings;
+                        self.plane.set_http_method(settings.http_method, &mut self.health);
+                    }
                     Some(Order::Stop(done)) => {
                         self.stop().await;
                         let _ = done.send(());
@@ -202,6 +207,7 @@ impl Applier {
                     self.advance();
                 }
                 Some(result) = results.recv() => self.take_result(result),
+                suspects = self.board.suspects.take() => self.health.probe_now(suspects),
                 () = until(probe_due), if probe_due.is_some() => {
                     for run in self.health.due() {
                         let (limit, results) = (limit.clone(), results_in.clone());
@@ -345,25 +351,33 @@ impl Applier {
             // At once, so that a kill right after it does not bring the old state back.
             self.health.save(self.clock.unix().0);
         }
-        let mut pools: BTreeSet<ListenerId> = BTreeSet::new();
+        let mut pools: BTreeSet<PoolKey> = BTreeSet::new();
+        // One line for a backend, however many rules it serves.
+        let mut told: BTreeMap<[String; 4], (HealthState, PoolKey, usize)> = BTreeMap::new();
         for transition in transitions {
-            let (listener, binding) =
-                (transition.member.pool, BindingId(transition.member.binding));
-            pools.insert(listener);
-            let backend = self.plane.member_address(listener, binding);
-            let backend = backend
-                .map(|address| address.to_string())
-                .unwrap_or_default();
-            let (from, to, reason) = (transition.from, transition.to, transition.reason);
-            match to {
+            let (pool, binding) = (transition.member.pool, transition.member.binding);
+            pools.insert(pool);
+            let backend = self.plane.member_address(pool, BindingId(binding));
+            let line = [
+                backend
+                    .map(|address| address.to_string())
+                    .unwrap_or_default(),
+                transition.from.to_string(),
+                transition.to.to_string(),
+                transition.reason.to_string(),
+            ];
+            told.entry(line).or_insert((transition.to, pool, 0)).2 += 1;
+        }
+        for ([backend, from, to, reason], (state, pool, pools)) in told {
+            match state {
                 HealthState::Unhealthy => {
-                    tracing::warn!(%listener, backend, %from, %to, %reason, "health changed");
+                    tracing::warn!(%pool, pools, backend, from, to, reason, "health changed");
                 }
-                _ => tracing::info!(%listener, backend, %from, %to, %reason, "health changed"),
+                _ => tracing::info!(%pool, pools, backend, from, to, reason, "health changed"),
             }
         }
-        for listener in pools {
-            self.plane.refresh(listener, &mut self.health);
+        for pool in pools {
+            self.plane.refresh_view(pool, &self.health);
         }
     }
 

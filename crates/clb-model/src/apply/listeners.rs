@@ -3,19 +3,22 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Applied, check_limit, classic};
+use super::{Applied, check_limit, check_settings, classic, listener_of};
 use crate::command::{ListenerPatch, NewListener};
 use crate::env::Env;
 use crate::error::ModelError;
 use crate::id::{LbId, ListenerId};
-use crate::object::{Change, HealthCheck, Listener, LoadBalancer, Object, Status};
+use crate::object::{
+    Change, Listener, ListenerService, LoadBalancer, Object, Owner, PoolSettings, Status,
+};
 use crate::state::State;
-use crate::types::{LoadBalancerType, Protocol, Scheduler};
+use crate::types::{LoadBalancerType, Protocol, Scheduler, UnixMillis};
 
 pub(super) fn create(
     state: &State,
     env: &Env,
     id: LbId,
+    now: UnixMillis,
     wanted: &[NewListener],
 ) -> Result<Applied, ModelError> {
     let lb = classic(state, id)?;
@@ -37,17 +40,24 @@ pub(super) fn create(
             name: new.name.clone(),
             protocol: new.protocol,
             port: new.port,
-            instance_port: new.instance_port,
-            scheduler: new.scheduler.unwrap_or(Scheduler::Wrr),
-            session_expire: new.session_expire,
-            health: new.health,
+            service: ListenerService::Instance {
+                instance_port: new.instance_port,
+                settings: PoolSettings {
+                    scheduler: new.scheduler.unwrap_or(Scheduler::Wrr),
+                    session_expire: new.session_expire,
+                    health: new.health.clone(),
+                },
+            },
             status: Status::Creating,
+            created: now,
         };
-        check(lb, &listener, new.scheduler.is_some())?;
+        if let Some(settings) = listener.settings() {
+            check(lb, settings, new.scheduler.is_some())?;
+        }
         changes.push(Change::made(Object::Listener(Arc::new(listener))));
     }
     for new in wanted {
-        for binding in state.bindings_of(id) {
+        for binding in state.bindings_of(Owner::LoadBalancer(id)) {
             env.check_own_socket(&binding.instance, binding.address, new.instance_port)?;
         }
     }
@@ -78,49 +88,28 @@ pub(super) fn create(
 
 fn check_available(protocol: Protocol) -> Result<(), ModelError> {
     match protocol {
-        Protocol::Tcp => Ok(()),
+        Protocol::Tcp | Protocol::Http => Ok(()),
         other => Err(ModelError::NotAvailable(format!(
-            "protocol={} ({other}): not available yet, this version has TCP (2) listeners",
+            "protocol={} ({other}): not available yet, this version has HTTP (1) and TCP (2) listeners",
             other.number()
         ))),
     }
 }
 
 /// The rules that hold for a listener as it is after a creation or change.
-fn check(lb: &LoadBalancer, listener: &Listener, scheduler_given: bool) -> Result<(), ModelError> {
-    let HealthCheck {
-        time_out,
-        interval_time,
-        ..
-    } = listener.health;
-    if u16::from(time_out.get()) >= interval_time.get() {
-        return Err(ModelError::Contradiction(format!(
-            "timeOut={time_out}: must be smaller than intervalTime={interval_time}"
-        )));
-    }
+fn check(
+    lb: &LoadBalancer,
+    settings: &PoolSettings,
+    scheduler_given: bool,
+) -> Result<(), ModelError> {
     if scheduler_given && lb.network_type == LoadBalancerType::Private {
         return Err(ModelError::Contradiction(format!(
             "scheduler={}: {} is a private instance, whose listeners have no scheduler (they balance by wrr)",
-            listener.scheduler.name(),
+            settings.scheduler.name(),
             lb.id
         )));
     }
-    if let (Some(expire), Scheduler::LeastConn) = (listener.session_expire, listener.scheduler) {
-        return Err(ModelError::Contradiction(format!(
-            "sessionExpire={expire}: session persistence goes with wrr only, this listener's scheduler is least_conn"
-        )));
-    }
-    Ok(())
-}
-
-fn find(state: &State, lb: LbId, id: ListenerId) -> Result<&Arc<Listener>, ModelError> {
-    state
-        .listener(id)
-        .filter(|listener| listener.load_balancer == lb)
-        .ok_or_else(|| ModelError::ListenerNotFound {
-            listener: id.to_string(),
-            load_balancer: lb,
-        })
+    check_settings(settings)
 }
 
 pub(super) fn modify(
@@ -130,28 +119,31 @@ pub(super) fn modify(
     patch: &ListenerPatch,
 ) -> Result<Applied, ModelError> {
     let lb = classic(state, lb_id)?;
-    let listener = find(state, lb_id, id)?;
-    if let (Some(parameter), false) = (&patch.layer7_parameter, listener.protocol.is_layer7()) {
+    let listener = listener_of(state, lb_id, id)?;
+    let protocol = listener.protocol;
+    let not_of_protocol = if protocol.is_layer7() {
+        &patch.layer4_parameter
+    } else {
+        &patch.layer7_parameter
+    };
+    let no_https = Some(&patch.https_parameter).filter(|_| protocol != Protocol::Https);
+    if let Some(parameter) = not_of_protocol
+        .as_ref()
+        .or(no_https.and_then(Option::as_ref))
+    {
         return Err(ModelError::NotOfProtocol {
             parameter: parameter.clone(),
-            protocol: listener.protocol,
+            protocol,
         });
     }
-    let health = listener.health;
-    let after = Listener {
-        name: patch.name.clone().unwrap_or_else(|| listener.name.clone()),
-        scheduler: patch.scheduler.unwrap_or(listener.scheduler),
-        session_expire: patch.session_expire.unwrap_or(listener.session_expire),
-        health: HealthCheck {
-            enabled: patch.health_enabled.unwrap_or(health.enabled),
-            time_out: patch.time_out.unwrap_or(health.time_out),
-            interval_time: patch.interval_time.unwrap_or(health.interval_time),
-            health_num: patch.health_num.unwrap_or(health.health_num),
-            unhealth_num: patch.unhealth_num.unwrap_or(health.unhealth_num),
-        },
-        ..Listener::clone(listener)
-    };
-    check(lb, &after, patch.scheduler.is_some())?;
+    let mut after = Listener::clone(listener);
+    if let Some(name) = &patch.name {
+        after.name.clone_from(name);
+    }
+    if let ListenerService::Instance { settings, .. } = &mut after.service {
+        change_settings(settings, patch);
+        check(lb, settings, patch.scheduler.is_some())?;
+    }
     let changes = if after == **listener {
         Vec::new()
     } else {
@@ -166,6 +158,26 @@ pub(super) fn modify(
     })
 }
 
+fn change_settings(settings: &mut PoolSettings, patch: &ListenerPatch) {
+    fn set<T: Clone>(place: &mut T, wanted: &Option<T>) {
+        if let Some(wanted) = wanted {
+            place.clone_from(wanted);
+        }
+    }
+    set(&mut settings.scheduler, &patch.scheduler);
+    set(&mut settings.session_expire, &patch.session_expire);
+    let health = &mut settings.health;
+    set(&mut health.enabled, &patch.health_enabled);
+    set(&mut health.time_out, &patch.time_out);
+    set(&mut health.interval_time, &patch.interval_time);
+    set(&mut health.health_num, &patch.health_num);
+    set(&mut health.unhealth_num, &patch.unhealth_num);
+    if let Some(http) = &mut health.http {
+        set(&mut http.code, &patch.http_code);
+        set(&mut http.path, &patch.check_path);
+    }
+}
+
 pub(super) fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Applied, ModelError> {
     classic(state, lb)?;
     let mut seen = HashSet::new();
@@ -173,7 +185,7 @@ pub(super) fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Appl
         .iter()
         .filter(|id| seen.insert(**id))
         .map(|id| {
-            find(state, lb, *id)
+            listener_of(state, lb, *id)
                 .map(|listener| Change::removed(Object::Listener(Arc::clone(listener))))
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Applied, classic, existing};
+use super::{Applied, classic, existing, of_family, remove_listener};
 use crate::command::{CreateLoadBalancers, NetworkChoice};
 use crate::env::Env;
 use crate::error::ModelError;
 use crate::id::LbId;
 use crate::object::{
-    Change, Counters, FreedVip, LoadBalancer, NetworkName, NetworkRef, Object, Status,
+    Change, Counters, FreedVip, LoadBalancer, NetworkName, NetworkRef, Object, Owner, Status,
 };
 use crate::state::State;
 use crate::types::{Family, LoadBalancerType};
@@ -167,6 +167,20 @@ pub(super) fn modify(
     if let Some(prefix) = domain_prefix {
         after.domain_prefix = Some(prefix.clone());
     }
+    Ok(changed(lb, after))
+}
+
+/// ModifyForwardLBName
+pub(super) fn rename(state: &State, id: LbId, name: &str) -> Result<Applied, ModelError> {
+    let lb = of_family(state, id, Family::Application)?;
+    let after = LoadBalancer {
+        name: name.to_owned(),
+        ..LoadBalancer::clone(lb)
+    };
+    Ok(changed(lb, after))
+}
+
+fn changed(lb: &Arc<LoadBalancer>, after: LoadBalancer) -> Applied {
     let changes = if after == **lb {
         Vec::new()
     } else {
@@ -175,10 +189,10 @@ pub(super) fn modify(
             Object::LoadBalancer(Arc::new(after)),
         )]
     };
-    Ok(Applied {
+    Applied {
         changes,
-        load_balancers: vec![id],
-    })
+        load_balancers: vec![lb.id],
+    }
 }
 
 pub(super) fn delete(state: &State, ids: &[LbId]) -> Result<Applied, ModelError> {
@@ -187,14 +201,12 @@ pub(super) fn delete(state: &State, ids: &[LbId]) -> Result<Applied, ModelError>
     let mut seen = HashSet::new();
     for id in ids.iter().filter(|id| seen.insert(**id)) {
         let lb = existing(state, *id)?;
+        for listener in state.listeners_of(*id) {
+            remove_listener(state, listener, &mut changes);
+        }
         changes.extend(
             state
-                .listeners_of(*id)
-                .map(|listener| Change::removed(Object::Listener(Arc::clone(listener)))),
-        );
-        changes.extend(
-            state
-                .bindings_of(*id)
+                .bindings_of(Owner::LoadBalancer(*id))
                 .map(|binding| Change::removed(Object::Binding(Arc::clone(binding)))),
         );
         changes.push(Change::removed(Object::LoadBalancer(Arc::clone(lb))));

@@ -1,8 +1,11 @@
 //! `apply(state, command) -> changes`: pure, all or nothing.
 
+mod application;
 mod backends;
 mod listeners;
 mod load_balancers;
+mod rules;
+mod targets;
 
 #[cfg(test)]
 mod tests;
@@ -12,10 +15,13 @@ use std::sync::Arc;
 use crate::command::Command;
 use crate::env::Env;
 use crate::error::ModelError;
-use crate::id::{LbId, TaskId};
-use crate::object::{Change, LoadBalancer, Object, Status, Task, TaskState};
+use crate::id::{LbId, ListenerId, TaskId};
+use crate::object::{
+    Change, HealthCheck, Listener, LoadBalancer, Object, Owner, PoolKey, PoolSettings, Rule,
+    Status, Task, TaskState,
+};
 use crate::state::State;
-use crate::types::{Family, UnixMillis};
+use crate::types::{Family, Scheduler, UnixMillis};
 
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +49,9 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
         }
         Command::CreateListeners {
             load_balancer,
+            now,
             listeners,
-        } => listeners::create(state, env, *load_balancer, listeners),
+        } => listeners::create(state, env, *load_balancer, *now, listeners),
         Command::ModifyListener {
             load_balancer,
             listener,
@@ -56,8 +63,9 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
         } => listeners::delete(state, *load_balancer, listeners),
         Command::BindBackends {
             load_balancer,
+            now,
             backends,
-        } => backends::bind(state, env, *load_balancer, backends),
+        } => backends::bind(state, env, *load_balancer, *now, backends),
         Command::ModifyBackends {
             load_balancer,
             backends,
@@ -66,6 +74,10 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
             load_balancer,
             instances,
         } => backends::unbind(state, *load_balancer, instances),
+        Command::Application {
+            load_balancer,
+            command,
+        } => application::apply(state, env, *load_balancer, command),
         Command::FollowInstances => Ok(backends::follow_instances(state, env)),
     }
 }
@@ -196,14 +208,74 @@ fn existing(state: &State, id: LbId) -> Result<&Arc<LoadBalancer>, ModelError> {
 }
 
 fn classic(state: &State, id: LbId) -> Result<&Arc<LoadBalancer>, ModelError> {
+    of_family(state, id, Family::Classic)
+}
+
+fn of_family(state: &State, id: LbId, wanted: Family) -> Result<&Arc<LoadBalancer>, ModelError> {
     let lb = existing(state, id)?;
-    match lb.family {
-        Family::Classic => Ok(lb),
-        family @ Family::Application => Err(ModelError::WrongFamily {
+    if lb.family == wanted {
+        Ok(lb)
+    } else {
+        Err(ModelError::WrongFamily {
             load_balancer: id,
-            family,
-        }),
+            family: lb.family,
+        })
     }
+}
+
+/// A listener of an instance.
+fn listener_of(state: &State, lb: LbId, id: ListenerId) -> Result<&Arc<Listener>, ModelError> {
+    state
+        .listener(id)
+        .filter(|listener| listener.load_balancer == lb)
+        .ok_or_else(|| ModelError::ListenerNotFound {
+            listener: id.to_string(),
+            load_balancer: lb,
+        })
+}
+
+/// What goes with a listener (actions.md C.4): its rules, and what is bound to them or to it. Not
+/// what is bound to a classic instance.
+fn remove_listener(state: &State, listener: &Arc<Listener>, changes: &mut Vec<Change>) {
+    for rule in state.rules_of(listener.id) {
+        remove_rule(state, rule, changes);
+    }
+    remove_bindings(state, PoolKey::Listener(listener.id), changes);
+    changes.push(Change::removed(Object::Listener(Arc::clone(listener))));
+}
+
+/// What goes with a rule: what is bound to it.
+fn remove_rule(state: &State, rule: &Arc<Rule>, changes: &mut Vec<Change>) {
+    remove_bindings(state, PoolKey::Rule(rule.id), changes);
+    changes.push(Change::removed(Object::Rule(Arc::clone(rule))));
+}
+
+fn remove_bindings(state: &State, pool: PoolKey, changes: &mut Vec<Change>) {
+    changes.extend(
+        state
+            .bindings_of(Owner::Pool(pool))
+            .map(|binding| Change::removed(Object::Binding(Arc::clone(binding)))),
+    );
+}
+
+/// The rules that hold for the settings of any pool as they are after a change.
+fn check_settings(settings: &PoolSettings) -> Result<(), ModelError> {
+    let HealthCheck {
+        time_out,
+        interval_time,
+        ..
+    } = settings.health;
+    if u16::from(time_out.get()) >= interval_time.get() {
+        return Err(ModelError::Contradiction(format!(
+            "timeOut={time_out}: must be smaller than intervalTime={interval_time}"
+        )));
+    }
+    if let (Some(expire), Scheduler::LeastConn) = (settings.session_expire, settings.scheduler) {
+        return Err(ModelError::Contradiction(format!(
+            "sessionExpire={expire}: session persistence does not go with the scheduler least_conn"
+        )));
+    }
+    Ok(())
 }
 
 fn check_limit(count: usize, max: usize, name: &'static str) -> Result<(), ModelError> {

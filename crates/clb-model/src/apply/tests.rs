@@ -2,14 +2,16 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proptest::prelude::*;
-
 use crate::command::{BackendWeight, ListenerPatch, NewListener};
 use crate::*;
 
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+mod application;
+mod classic_http;
+mod properties;
 
-fn ip(text: &str) -> IpAddr {
+pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -29,29 +31,31 @@ fn env() -> Env {
         ]),
         backend_networks: vec!["0.0.0.0/0".parse().unwrap()],
         own_sockets: vec!["127.0.0.1:8443".parse().unwrap()],
+        http_method: ProbeMethod::Get,
         limits: Limits {
             load_balancers: 100,
             listeners_per_load_balancer: 3,
+            rules_per_listener: 6,
             backends_per_pool: 3,
         },
     }
 }
 
 /// A state with the machinery round it that the control plane has.
-struct Bench {
-    state: State,
-    env: Env,
+pub(super) struct Bench {
+    pub(super) state: State,
+    pub(super) env: Env,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: State::new(Counters::new(42)),
             env: env(),
         }
     }
 
-    fn run(&mut self, mut command: Command) -> Result<Applied, ModelError> {
+    pub(super) fn run(&mut self, mut command: Command) -> Result<Applied, ModelError> {
         command.assign_ids(self.state.counters_mut());
         let applied = apply(&self.state, &self.env, &command)?;
         applied
@@ -62,7 +66,7 @@ impl Bench {
     }
 
     /// Runs a command as a pending task.
-    fn task(&mut self, mut command: Command) -> TaskId {
+    pub(super) fn task(&mut self, mut command: Command) -> TaskId {
         command.assign_ids(self.state.counters_mut());
         let applied = apply(&self.state, &self.env, &command).unwrap();
         applied
@@ -88,18 +92,18 @@ impl Bench {
         id
     }
 
-    fn create(&mut self, number: usize) -> Vec<LbId> {
+    pub(super) fn create(&mut self, number: usize) -> Vec<LbId> {
         self.run(create_command(number, LoadBalancerType::Public))
             .unwrap()
             .load_balancers
     }
 
-    fn fail(&mut self, id: TaskId) -> Vec<Change> {
+    pub(super) fn fail(&mut self, id: TaskId) -> Vec<Change> {
         fail(&mut self.state, &self.env, id, "port taken", NOW)
     }
 }
 
-fn create_command(number: usize, network_type: LoadBalancerType) -> Command {
+pub(super) fn create_command(number: usize, network_type: LoadBalancerType) -> Command {
     Command::CreateLoadBalancers(CreateLoadBalancers {
         ids: vec![],
         number,
@@ -116,17 +120,18 @@ fn create_command(number: usize, network_type: LoadBalancerType) -> Command {
     })
 }
 
-fn health() -> HealthCheck {
+pub(super) fn health() -> HealthCheck {
     HealthCheck {
         enabled: true,
         time_out: TimeOut::try_from(2).unwrap(),
         interval_time: IntervalTime::try_from(5).unwrap(),
         health_num: CheckCount::try_from(3).unwrap(),
         unhealth_num: CheckCount::try_from(3).unwrap(),
+        http: None,
     }
 }
 
-fn listen(load_balancer: LbId, ports: &[i64]) -> Command {
+pub(super) fn listen(load_balancer: LbId, ports: &[i64]) -> Command {
     let listeners = ports
         .iter()
         .map(|port| NewListener {
@@ -142,11 +147,12 @@ fn listen(load_balancer: LbId, ports: &[i64]) -> Command {
         .collect();
     Command::CreateListeners {
         load_balancer,
+        now: NOW,
         listeners,
     }
 }
 
-fn bind(load_balancer: LbId, instances: &[&str], weight: Option<i64>) -> Command {
+pub(super) fn bind(load_balancer: LbId, instances: &[&str], weight: Option<i64>) -> Command {
     let weight = weight.map(|weight| Weight::try_from(weight).unwrap());
     let backends = instances
         .iter()
@@ -157,18 +163,20 @@ fn bind(load_balancer: LbId, instances: &[&str], weight: Option<i64>) -> Command
         .collect();
     Command::BindBackends {
         load_balancer,
+        now: NOW,
         backends,
     }
 }
 
 /// Everything but what only rises.
-fn picture(state: &State) -> String {
+pub(super) fn picture(state: &State) -> String {
     let mut freed: Vec<IpAddr> = state.freed_vips().collect();
     freed.sort();
     format!(
-        "{:?} {:?} {:?} {freed:?}",
+        "{:?} {:?} {:?} {:?} {freed:?}",
         state.load_balancers().collect::<Vec<_>>(),
         state.listeners().collect::<Vec<_>>(),
+        state.rules().collect::<Vec<_>>(),
         state.bindings().collect::<Vec<_>>(),
     )
 }
@@ -268,11 +276,16 @@ fn listeners_are_refused_for_the_right_reason() {
         bench.run(listen(ghost, &[1])),
         Err(ModelError::LoadBalancerNotFound(_))
     ));
-    let mut http = listen(lb, &[81]);
-    if let Command::CreateListeners { listeners, .. } = &mut http {
-        listeners[0].protocol = Protocol::Http;
+    for later in [Protocol::Udp, Protocol::Https] {
+        let mut listener = listen(lb, &[81]);
+        if let Command::CreateListeners { listeners, .. } = &mut listener {
+            listeners[0].protocol = later;
+        }
+        assert!(matches!(
+            bench.run(listener),
+            Err(ModelError::NotAvailable(_))
+        ));
     }
-    assert!(matches!(bench.run(http), Err(ModelError::NotAvailable(_))));
 }
 
 #[test]
@@ -373,7 +386,14 @@ fn backends_that_must_not_be_bound() {
 fn binding_twice_sets_the_weight_or_keeps_it() {
     let mut bench = Bench::new();
     let lb = bench.create(1)[0];
-    let weight = |bench: &Bench| bench.state.binding(lb, "ins-1").unwrap().weight.get();
+    let weight = |bench: &Bench| {
+        bench
+            .state
+            .binding(Owner::LoadBalancer(lb), "ins-1", None)
+            .unwrap()
+            .weight
+            .get()
+    };
     bench.run(bind(lb, &["ins-1", "127.0.0.9"], None)).unwrap();
     assert_eq!(weight(&bench), 10);
     bench.run(bind(lb, &["ins-1"], Some(3))).unwrap();
@@ -406,7 +426,13 @@ fn an_instance_keeps_its_last_address_and_follows_a_new_one() {
     let mut bench = Bench::new();
     let lb = bench.create(1)[0];
     bench.run(bind(lb, &["ins-1"], None)).unwrap();
-    let address = |bench: &Bench| bench.state.binding(lb, "ins-1").unwrap().address;
+    let address = |bench: &Bench| {
+        bench
+            .state
+            .binding(Owner::LoadBalancer(lb), "ins-1", None)
+            .unwrap()
+            .address
+    };
     bench.env.instances.remove("ins-1");
     assert!(
         bench
@@ -463,7 +489,12 @@ fn a_failed_task_takes_later_ones_of_its_instance_along_where_it_must() {
     assert!(matches!(state(other), TaskState::Pending { .. }));
     assert_eq!(bench.state.listeners_of(ids[0]).count(), 0);
     assert_eq!(
-        bench.state.binding(ids[0], "ins-1").unwrap().weight.get(),
+        bench
+            .state
+            .binding(Owner::LoadBalancer(ids[0]), "ins-1", None)
+            .unwrap()
+            .weight
+            .get(),
         7
     );
     bench.fail(stands);
@@ -490,156 +521,4 @@ fn success_makes_what_the_task_made_run() {
     );
     assert_eq!(bench.state.task(id).unwrap().state, TaskState::Succeeded);
     assert_eq!(bench.state.pending_tasks().count(), 0);
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Create(usize),
-    Delete(usize),
-    Listen(usize, i64),
-    Unlisten(usize, usize),
-    Bind(usize, usize, Option<i64>),
-    Unbind(usize, usize),
-    Rename(usize, usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let lb = 0usize..4;
-    prop_oneof![
-        (1usize..3).prop_map(Step::Create),
-        lb.clone().prop_map(Step::Delete),
-        (lb.clone(), 80i64..84).prop_map(|(lb, port)| Step::Listen(lb, port)),
-        (lb.clone(), 0usize..3).prop_map(|(lb, index)| Step::Unlisten(lb, index)),
-        (lb.clone(), 0usize..4, prop::option::of(0i64..=100))
-            .prop_map(|(lb, index, weight)| Step::Bind(lb, index, weight)),
-        (lb.clone(), 0usize..4).prop_map(|(lb, index)| Step::Unbind(lb, index)),
-        (lb, 0usize..4).prop_map(|(lb, index)| Step::Rename(lb, index)),
-    ]
-}
-
-const MACHINES: [&str; 4] = ["ins-1", "ins-2", "127.0.0.3", "127.0.0.4"];
-
-fn command(state: &State, step: &Step) -> Command {
-    let lb = |index: usize| {
-        state
-            .load_balancers()
-            .nth(index)
-            .map_or(LbId::from_number(0), |lb| lb.id)
-    };
-    match step {
-        Step::Create(number) => create_command(*number, LoadBalancerType::Public),
-        Step::Delete(index) => Command::DeleteLoadBalancers {
-            load_balancers: vec![lb(*index)],
-        },
-        Step::Listen(index, port) => listen(lb(*index), &[*port]),
-        Step::Unlisten(index, which) => Command::DeleteListeners {
-            load_balancer: lb(*index),
-            listeners: state
-                .listeners_of(lb(*index))
-                .skip(*which)
-                .take(1)
-                .map(|l| l.id)
-                .collect(),
-        },
-        Step::Bind(index, machine, weight) => bind(lb(*index), &[MACHINES[*machine]], *weight),
-        Step::Unbind(index, machine) => Command::UnbindBackends {
-            load_balancer: lb(*index),
-            instances: vec![MACHINES[*machine].to_owned()],
-        },
-        Step::Rename(index, prefix) => Command::ModifyLoadBalancer {
-            load_balancer: lb(*index),
-            name: Some(format!("name-{prefix}")),
-            domain_prefix: Some(format!("prefix-{prefix}")),
-        },
-    }
-}
-
-/// A state made from the stored form of another one's objects.
-fn reloaded(state: &State) -> State {
-    let mut copy = State::new(*state.counters());
-    let objects = state
-        .load_balancers()
-        .cloned()
-        .map(Object::LoadBalancer)
-        .chain(state.listeners().cloned().map(Object::Listener))
-        .chain(state.bindings().cloned().map(Object::Binding))
-        .chain(
-            state
-                .freed_vips()
-                .filter_map(|vip| state.object(&Key::FreedVip(vip))),
-        )
-        .chain(state.pending_tasks().cloned().map(Object::Task));
-    for object in objects {
-        let text = serde_json::to_string(&object).unwrap();
-        copy.insert(&serde_json::from_str(&text).unwrap());
-    }
-    copy
-}
-
-proptest! {
-    #[test]
-    fn taking_back_is_the_inverse_of_applying(steps in prop::collection::vec(step(), 1..40)) {
-        let mut bench = Bench::new();
-        for step in &steps {
-            let before = picture(&bench.state);
-            let mut command = command(&bench.state, step);
-            command.assign_ids(bench.state.counters_mut());
-            let Ok(applied) = apply(&bench.state, &bench.env, &command) else {
-                prop_assert_eq!(picture(&bench.state), before);
-                continue;
-            };
-            applied.changes.iter().for_each(|change| bench.state.apply(change));
-            let after = picture(&bench.state);
-            for change in bench.state.taken_back(&applied.changes) {
-                bench.state.apply(&change);
-            }
-            prop_assert_eq!(picture(&bench.state), before);
-            applied.changes.iter().for_each(|change| bench.state.apply(change));
-            prop_assert_eq!(picture(&bench.state), after);
-        }
-    }
-
-    #[test]
-    fn failing_every_task_in_any_order_leaves_nothing(
-        steps in prop::collection::vec(step(), 1..20),
-        order in any::<u64>(),
-    ) {
-        let mut bench = Bench::new();
-        let untouched = picture(&bench.state);
-        for step in &steps {
-            let mut probe = command(&bench.state, step);
-            probe.assign_ids(&mut bench.state.counters().clone());
-            if apply(&bench.state, &bench.env, &probe).is_ok() {
-                let again = command(&bench.state, step);
-                bench.task(again);
-            }
-        }
-        let mut random = order;
-        loop {
-            let pending: Vec<TaskId> = bench.state.pending_tasks().map(|task| task.id).collect();
-            if pending.is_empty() {
-                break;
-            }
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
-            bench.fail(pending[(random >> 33) as usize % pending.len()]);
-        }
-        prop_assert_eq!(picture(&bench.state), untouched);
-    }
-
-    #[test]
-    fn the_stored_form_reads_back(steps in prop::collection::vec(step(), 1..30)) {
-        let mut bench = Bench::new();
-        for step in &steps {
-            let next = command(&bench.state, step);
-            let mut probe = next.clone();
-            probe.assign_ids(&mut bench.state.counters().clone());
-            if apply(&bench.state, &bench.env, &probe).is_ok() {
-                bench.task(next);
-            }
-        }
-        let copy = reloaded(&bench.state);
-        prop_assert_eq!(picture(&copy), picture(&bench.state));
-        let tasks = |state: &State| state.pending_tasks().cloned().collect::<Vec<_>>();
-        prop_assert_eq!(tasks(&copy), tasks(&bench.state));
-    }
 }

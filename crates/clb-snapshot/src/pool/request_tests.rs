@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Board, Live, MAX_ATTEMPTS, MemberHealth, MemberLive, PlaneSettings};
-use clb_model::{SessionExpire, Weight};
+use clb_model::{RuleId, SessionExpire, Weight};
 use std::time::Duration;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));

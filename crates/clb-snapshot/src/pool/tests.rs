@@ -1,6 +1,6 @@
 use super::*;
 use crate::{Live, MemberHealth, MemberLive};
-use clb_model::{SessionExpire, Weight};
+use clb_model::{ListenerId, SessionExpire, Weight};
 use std::collections::BTreeMap;
 use std::future::pending;
 

@@ -1,0 +1,165 @@
+//! Application-based instances: dispatch, and their listeners.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{
+    Applied, check_limit, check_settings, listener_of, load_balancers, of_family, remove_listener,
+    rules, targets,
+};
+use crate::command::{ApplicationCommand, NewApplicationListener};
+use crate::env::Env;
+use crate::error::ModelError;
+use crate::id::{LbId, ListenerId};
+use crate::object::{Change, Listener, ListenerService, Object, Status};
+use crate::state::State;
+use crate::types::{Family, Protocol, UnixMillis};
+
+pub(super) fn apply(
+    state: &State,
+    env: &Env,
+    lb: LbId,
+    command: &ApplicationCommand,
+) -> Result<Applied, ModelError> {
+    of_family(state, lb, Family::Application)?;
+    let changes = match command {
+        ApplicationCommand::Rename { name } => return load_balancers::rename(state, lb, name),
+        ApplicationCommand::CreateListeners { now, listeners } => {
+            create(state, env, lb, *now, listeners)?
+        }
+        ApplicationCommand::DeleteListeners { listeners } => delete(state, lb, listeners)?,
+        ApplicationCommand::CreateRules { listener, rules } => {
+            let listener = listener_of(state, lb, *listener)?;
+            rules::create(state, env, listener, rules)?
+        }
+        ApplicationCommand::RenameDomain {
+            listener,
+            domain,
+            new_domain,
+        } => {
+            let listener = listener_of(state, lb, *listener)?;
+            rules::rename_domain(state, listener, domain, new_domain)?
+        }
+        ApplicationCommand::ModifyRule {
+            listener,
+            rule,
+            patch,
+        } => {
+            let listener = listener_of(state, lb, *listener)?;
+            rules::modify(state, listener, *rule, patch)?
+        }
+        ApplicationCommand::DeleteRules { listener, rules } => {
+            let listener = listener_of(state, lb, *listener)?;
+            rules::delete(state, listener, rules)?
+        }
+        ApplicationCommand::Bind {
+            now,
+            listener,
+            rules,
+            backends,
+        } => {
+            let listener = listener_of(state, lb, *listener)?;
+            targets::bind(state, env, listener, rules, *now, backends)?
+        }
+        ApplicationCommand::Reweight {
+            listener,
+            rules,
+            backends,
+        } => {
+            let listener = listener_of(state, lb, *listener)?;
+            targets::reweight(state, listener, rules, backends)?
+        }
+        ApplicationCommand::MovePorts {
+            listener,
+            rules,
+            backends,
+        } => {
+            let listener = listener_of(state, lb, *listener)?;
+            targets::move_ports(state, env, listener, rules, backends)?
+        }
+        ApplicationCommand::Unbind {
+            listener,
+            rules,
+            backends,
+        } => {
+            let listener = listener_of(state, lb, *listener)?;
+            targets::unbind(state, listener, rules, backends)?
+        }
+    };
+    Ok(Applied {
+        changes,
+        load_balancers: vec![lb],
+    })
+}
+
+fn create(
+    state: &State,
+    env: &Env,
+    lb: LbId,
+    now: UnixMillis,
+    wanted: &[NewApplicationListener],
+) -> Result<Vec<Change>, ModelError> {
+    let mut counters = *state.counters();
+    let mut changes = Vec::new();
+    for new in wanted {
+        check_available(new.protocol)?;
+        let service = match &new.settings {
+            None => ListenerService::RULES,
+            Some(settings) => {
+                check_settings(settings)?;
+                ListenerService::own(settings.clone())
+            }
+        };
+        changes.push(Change::made(Object::Listener(Arc::new(Listener {
+            id: new.id,
+            load_balancer: lb,
+            order: counters.take(|counters| &mut counters.next_order),
+            name: new.name.clone(),
+            protocol: new.protocol,
+            port: new.port,
+            service,
+            status: Status::Creating,
+            created: now,
+        }))));
+    }
+    let mut ports = HashSet::new();
+    for new in wanted {
+        let by = state.listener_beside(lb, new.port, new.protocol);
+        if by.is_some() || !ports.insert((new.port, new.protocol == Protocol::Udp)) {
+            return Err(ModelError::PortTaken {
+                load_balancer: lb,
+                port: new.port,
+                by,
+            });
+        }
+    }
+    check_limit(
+        state.listeners_of(lb).count() + wanted.len(),
+        env.limits.listeners_per_load_balancer,
+        "listeners_per_load_balancer",
+    )?;
+    changes.push(Change::changed(
+        Object::Counters(*state.counters()),
+        Object::Counters(counters),
+    ));
+    Ok(changes)
+}
+
+fn check_available(protocol: Protocol) -> Result<(), ModelError> {
+    match protocol {
+        Protocol::Http | Protocol::Tcp => Ok(()),
+        other => Err(ModelError::NotAvailable(format!(
+            "protocol={} ({other}): not available yet, this version has HTTP (1) listeners",
+            other.number()
+        ))),
+    }
+}
+
+fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Vec<Change>, ModelError> {
+    let mut changes = Vec::new();
+    let mut seen = HashSet::new();
+    for id in ids.iter().filter(|id| seen.insert(**id)) {
+        remove_listener(state, listener_of(state, lb, *id)?, &mut changes);
+    }
+    Ok(changes)
+}

@@ -1,0 +1,216 @@
+//! What can be asked of application-based instances.
+
+use serde::{Deserialize, Serialize};
+
+use crate::check_path::CheckPath;
+use crate::id::{ListenerId, RuleId};
+use crate::object::{CheckDomain, PoolSettings, ProbeMethod};
+use crate::pattern::{DomainPattern, UrlPattern};
+use crate::types::{
+    CheckCount, HttpCodeMask, IntervalTime, Port, Protocol, Scheduler, SessionExpire, TimeOut,
+    UnixMillis, Weight,
+};
+
+/// One listener to create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewApplicationListener {
+    /// See [`Command::assign_ids`](crate::Command::assign_ids).
+    pub id: ListenerId,
+    /// Name.
+    pub name: String,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port of the VIP.
+    pub port: Port,
+    /// TCP and UDP; HTTP and HTTPS listeners have rules instead.
+    pub settings: Option<PoolSettings>,
+}
+
+/// One rule to create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRule {
+    /// See [`Command::assign_ids`](crate::Command::assign_ids).
+    pub id: RuleId,
+    /// Domain.
+    pub domain: DomainPattern,
+    /// Path.
+    pub url: UrlPattern,
+    /// How its backends are chosen and checked.
+    pub settings: PoolSettings,
+}
+
+/// ModifyLoadBalancerRulesProbe: what is absent stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RulePatch {
+    /// `url`
+    pub url: Option<UrlPattern>,
+    /// `sessionExpire`; the inner none is off.
+    pub session_expire: Option<Option<SessionExpire>>,
+    /// `healthSwitch`
+    pub health_enabled: Option<bool>,
+    /// `intervalTime`
+    pub interval_time: Option<IntervalTime>,
+    /// `healthNum`
+    pub health_num: Option<CheckCount>,
+    /// `unhealthNum`
+    pub unhealth_num: Option<CheckCount>,
+    /// `httpHash`
+    pub scheduler: Option<Scheduler>,
+    /// `httpCode`
+    pub http_code: Option<HttpCodeMask>,
+    /// `httpCheckPath`
+    pub check_path: Option<CheckPath>,
+    /// `httpCheckDomain`
+    pub check_domain: Option<CheckDomain>,
+    /// `httpCheckMethod`
+    pub check_method: Option<ProbeMethod>,
+    /// `timeOut`
+    pub time_out: Option<TimeOut>,
+}
+
+/// Rules of a listener: those that match every condition, all of them when there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleSelection {
+    /// `locationIds`; empty is no condition.
+    pub rules: Vec<RuleId>,
+    /// `domain`
+    pub domain: Option<String>,
+    /// `url`
+    pub url: Option<String>,
+}
+
+impl RuleSelection {
+    /// Whether there is no condition.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.rules.is_empty() && self.domain.is_none() && self.url.is_none()
+    }
+}
+
+/// A backend at one of its ports.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// `instanceId` as the client wrote it, or the address that `eniIp` names.
+    pub instance: String,
+    /// Named by `eniIp`.
+    #[serde(default)]
+    pub by_address: bool,
+    /// Port.
+    pub port: Port,
+}
+
+/// A target and, where it was given, its weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetWeight {
+    /// The backend.
+    pub target: Target,
+    /// Weight, when given.
+    pub weight: Option<Weight>,
+}
+
+/// A target that moves to another port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMove {
+    /// The backend where it is bound now.
+    pub target: Target,
+    /// `newPort`
+    pub port: Port,
+    /// Weight there; none keeps the one it has.
+    pub weight: Option<Weight>,
+}
+
+/// A change that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplicationCommand {
+    /// ModifyForwardLBName
+    Rename {
+        /// New name.
+        name: String,
+    },
+    /// CreateForwardLBSeventhLayerListeners, CreateForwardLBFourthLayerListeners
+    CreateListeners {
+        /// When.
+        now: UnixMillis,
+        /// In the order of the request's indexes.
+        listeners: Vec<NewApplicationListener>,
+    },
+    /// DeleteForwardLBListener
+    DeleteListeners {
+        /// Listeners.
+        listeners: Vec<ListenerId>,
+    },
+    /// CreateForwardLBListenerRules
+    CreateRules {
+        /// Layer-7 listener.
+        listener: ListenerId,
+        /// In the order of the request's indexes.
+        rules: Vec<NewRule>,
+    },
+    /// ModifyForwardLBRulesDomain
+    RenameDomain {
+        /// Layer-7 listener.
+        listener: ListenerId,
+        /// The domain that the rules have.
+        domain: String,
+        /// The domain that they get.
+        new_domain: DomainPattern,
+    },
+    /// ModifyLoadBalancerRulesProbe
+    ModifyRule {
+        /// Layer-7 listener.
+        listener: ListenerId,
+        /// Rule.
+        rule: RuleId,
+        /// What changes.
+        patch: Box<RulePatch>,
+    },
+    /// DeleteForwardLBListenerRules
+    DeleteRules {
+        /// Layer-7 listener.
+        listener: ListenerId,
+        /// Which.
+        rules: RuleSelection,
+    },
+    /// RegisterInstancesWithForwardLBSeventhListener,
+    /// RegisterInstancesWithForwardLBFourthListener
+    Bind {
+        /// When.
+        now: UnixMillis,
+        /// Listener of either layer.
+        listener: ListenerId,
+        /// Layer 7: which rules.
+        rules: RuleSelection,
+        /// Backends; a missing weight is 10 for a new binding and keeps that of an old one.
+        backends: Vec<TargetWeight>,
+    },
+    /// ModifyForwardSeventhBackends, ModifyForwardFourthBackendsWeight
+    Reweight {
+        /// Listener of either layer.
+        listener: ListenerId,
+        /// Layer 7: which rules.
+        rules: RuleSelection,
+        /// Backends; a missing weight is 10.
+        backends: Vec<TargetWeight>,
+    },
+    /// ModifyForwardSeventhBackendsPort, ModifyForwardFourthBackendsPort
+    MovePorts {
+        /// Listener of either layer.
+        listener: ListenerId,
+        /// Layer 7: which rules.
+        rules: RuleSelection,
+        /// Backends with their new ports.
+        backends: Vec<PortMove>,
+    },
+    /// DeregisterInstancesFromForwardLB, DeregisterInstancesFromForwardLBFourthListener
+    Unbind {
+        /// Listener of either layer.
+        listener: ListenerId,
+        /// Layer 7: which rules.
+        rules: RuleSelection,
+        /// Backends.
+        backends: Vec<Target>,
+    },
+}
