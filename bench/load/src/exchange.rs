@@ -13,6 +13,7 @@ const HEAD: usize = 390;
 
 /// What one exchange is.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Options {
     /// The proxy
     #[arg(long)]

@@ -123,12 +123,7 @@ impl Side {
 
 impl Pair {
     /// Acts upon an event of one side. False: the pair has ended.
-    fn ready(
-        pair: &mut Pair,
-        client: bool,
-        event: &Event,
-        scratch: &mut [u8],
-    ) -> io::Result<bool> {
+    fn ready(pair: &mut Pair, client: bool, event: &Event, scratch: &mut [u8]) -> io::Result<bool> {
         let Pair {
             client: front,
             backend,
@@ -175,7 +170,8 @@ fn relay(from: &mut Side, to: &mut Side, scratch: &mut [u8]) -> io::Result<()> {
             Err(error) if not_yet(&error) => 0,
             Err(error) => return Err(error),
         };
-        to.out.extend_from_slice(got.get(sent..).unwrap_or_default());
+        to.out
+            .extend_from_slice(got.get(sent..).unwrap_or_default());
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::{cpu, seconds};
 
 /// What both kinds of load need.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Options {
     #[command(flatten)]
     exchange: exchange::Options,
@@ -213,8 +214,7 @@ impl Run<'_> {
 
     fn open(&mut self, slot: usize, started: Instant) {
         let registry = self.poll.registry();
-        let opened =
-            Connection::open(self.options.exchange.to, registry, Token(slot), started);
+        let opened = Connection::open(self.options.exchange.to, registry, Token(slot), started);
         let place = self.connections.get_mut(slot);
         match (opened, place) {
             (Ok(connection), Some(place)) => *place = Some(connection),
@@ -228,13 +228,7 @@ impl Run<'_> {
         let Some(Some(connection)) = self.connections.get_mut(slot) else {
             return;
         };
-        let sent = connection.start(
-            request,
-            due,
-            &self.exchange,
-            &self.scratch,
-            &mut self.found,
-        );
+        let sent = connection.start(request, due, &self.exchange, &self.scratch, &mut self.found);
         if let Err(cause) = sent {
             self.fail(slot, cause, true);
         }
@@ -246,12 +240,7 @@ impl Run<'_> {
             return;
         };
         let phase = connection.phase;
-        let progress = connection.ready(
-            event,
-            &self.exchange,
-            &mut self.scratch,
-            &mut self.found,
-        );
+        let progress = connection.ready(event, &self.exchange, &mut self.scratch, &mut self.found);
         match progress {
             Ok(Progress::Nothing) => {}
             Ok(Progress::Connected) => {

@@ -109,3 +109,13 @@ fn main() -> anyhow::Result<()> {
         Command::Probe(options) => probe::run(&options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -14,6 +14,7 @@ use crate::seconds;
 
 /// What is asked.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Options {
     /// The proxy
     #[arg(long)]
