@@ -4,7 +4,7 @@ from html import escape
 
 from .stats import Ratio
 
-WIDTH, LEFT, RIGHT, BAR, GAP, GROUP = 760, 210, 70, 15, 3, 16
+WIDTH, LEFT, RIGHT, BAR, GAP, GROUP = 760, 245, 70, 15, 3, 16
 
 # One look on its own background, so that it is readable wherever it is shown, and a dark one.
 STYLE = """
@@ -52,7 +52,7 @@ def draw(title, note, results, proxies):
             body += _bar(proxy, ratio, y, scale, end)
             y += BAR + GAP
         y += GROUP
-    height = y + 26
+    height = y + 32
     grid = []
     for step in range(int(end / 0.25) + 1):
         x = LEFT + step * 0.25 * scale
@@ -74,7 +74,7 @@ def draw(title, note, results, proxies):
             *legend,
             *grid,
             *body,
-            f'<text class="small" x="16" y="{height - 9}">{escape(note)}</text>',
+            f'<text class="small" x="16" y="{height - 11}">{escape(note)}</text>',
             "</svg>",
             "",
         ]

@@ -1,6 +1,7 @@
 """The Markdown of a run."""
 
 from . import targets
+from .special import causes
 from .stats import Ratio, median
 
 
@@ -104,13 +105,13 @@ class Report:
             f"load generator {workload.unit}",
         ]
         self.lines += table(heads, rows)
-        causes = {}
-        for name in results.names:
-            for sample in results.of(workload.key, name):
-                for cause, count in sample.failure_causes.items():
-                    causes[f"{name}: {cause}"] = causes.get(f"{name}: {cause}", 0) + count
-        if causes:
-            self.lines += ["Failures: " + ", ".join(f"{cause} {count}" for cause, count in causes.items()) + ".", ""]
+        self._causes("Failures", ((name, [sample.found for sample in results.of(workload.key, name)]) for name in results.names))
+
+    def _causes(self, title, runs):
+        """A line about what went wrong, if anything did; `runs`: pairs of a name and what its load runs found."""
+        words = [f"{name}: {cause} {count}" for name, found in runs for cause, count in causes(found)]
+        if words:
+            self.lines += [f"{title}: {', '.join(words)}.", ""]
 
     def add_idle(self, rows, what):
         must, aim = targets.IDLE_KIB
@@ -162,8 +163,8 @@ class Report:
             "n",
         ]
         self.lines += table(heads, rows)
-        if causes := ", ".join(f"{run.name} {run.way}: {cause} {count}" for run in runs for cause, count in run.causes().items()):
-            self.lines += [f"Failures with a change: {causes}.", ""]
+        self._causes("Failures with a change", ((f"{run.name} {run.way}", run.changed) for run in runs))
+        self._causes("Undisturbed", ((f"{run.name} {run.way}", run.calm) for run in runs))
         self.lines += [
             f"Each run lasts {seconds:g} s. Times count from the order (signal, runtime command, or first API call) to an answer on a new connection, asked for every 0.5 ms. "
             "For clbd the order is two signed calls, the rule and its backend, each durable when it is answered, the second sent after the first one's task; it took until the second one's task. "

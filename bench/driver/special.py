@@ -65,15 +65,16 @@ class ChangeRun:
         return median([found[name] for found in runs])
 
     def failures(self, runs):
-        return sum(found["failures"] + found["unsent"] for found in runs)
+        return sum(found["failures"] for found in runs)
 
-    def causes(self):
-        """A dict from cause to count, of the runs with a change."""
-        counts = {}
-        for found in self.changed:
-            for cause, count in {**found["failure_causes"], "never sent": found["unsent"]}.items():
-                counts[cause] = counts.get(cause, 0) + count
-        return {cause: count for cause, count in counts.items() if count}
+
+def causes(runs):
+    """Pairs of cause and count over load runs, requests that were due and could not be sent included."""
+    counts = {}
+    for found in runs:
+        for cause, count in {**found["failure_causes"], "due but not sent": found["unsent"]}.items():
+            counts[cause] = counts.get(cause, 0) + count
+    return [(cause, count) for cause, count in counts.items() if count]
 
 
 def changes(bench, proxies, setup, rounds, seconds):

@@ -50,7 +50,6 @@ class Sample:
         self.mib_rate = (found["bytes_in"] + found["bytes_out"]) / found["seconds"] / MIB
         self.busy = found["cpu_seconds"] / found["seconds"]
         """The share of the proxy's core that it used."""
-        self.failures = found["failures"] + found["unsent"]
 
     def __getattr__(self, name):
         return self.__dict__["found"][name]

@@ -70,6 +70,7 @@ pub(crate) fn run(options: &Options, rate: Option<u32>, renew: bool) -> anyhow::
         resting: VecDeque::new(),
         asked: 0,
         begin: (rate.is_some()).then_some(begin),
+        counting: false,
         found: Findings::new()?,
     };
     load.go(begin, end)
@@ -90,13 +91,15 @@ struct Run<'a> {
     /// Slots whose connection failed, and when they may try again.
     resting: VecDeque<(Instant, usize)>,
     asked: usize,
-    /// At a fixed rate: only requests that were due from here on count.
+    /// At a fixed rate: only requests that were due from here on have their time taken.
     begin: Option<Instant>,
+    /// The window is open: answers are counted.
+    counting: bool,
     found: Findings,
 }
 
 impl Run<'_> {
-    fn go(&mut self, begin: Instant, end: Instant) -> anyhow::Result<()> {
+    fn go(&mut self, begin: Instant, mut end: Instant) -> anyhow::Result<()> {
         let timer = timerfd_create(
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
@@ -122,7 +125,14 @@ impl Run<'_> {
             if window.is_none() && now >= begin {
                 let used = (cpu::of(&self.options.cpu_of)?, cpu::own()?);
                 self.found = Findings::new()?;
-                window = Some((Instant::now(), used));
+                let since = Instant::now();
+                window = Some((since, used));
+                self.counting = true;
+                // A machine that gives us no time may begin late; the window has its length all the same.
+                if let Pace::Closed { end: last } = &mut self.pace {
+                    end = since + self.options.seconds;
+                    *last = end;
+                }
             }
             if let Some((since, (others, own))) = window
                 && measured.is_none()
@@ -131,6 +141,7 @@ impl Run<'_> {
                 let used = cpu::of(&self.options.cpu_of)?.saturating_sub(others);
                 let own = cpu::own()?.saturating_sub(own);
                 measured = Some((since.elapsed(), used, own));
+                self.counting = false;
             }
             if measured.is_some() && self.finished(now, end) {
                 break;
@@ -254,8 +265,8 @@ impl Run<'_> {
             Ok(Progress::Answered) => {
                 let started = connection.started;
                 let closing = connection.phase == Phase::Closing;
+                self.found.requests += u64::from(self.counting);
                 if self.begin.is_none_or(|begin| started >= begin) {
-                    self.found.requests += 1;
                     self.found.took(started.elapsed());
                 }
                 if closing {

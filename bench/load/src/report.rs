@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Counts of one measured window.
 pub(crate) struct Findings {
-    /// Answered requests.
+    /// Answers within the window.
     pub(crate) requests: u64,
     /// Requests without an answer, by cause.
     pub(crate) failures: BTreeMap<&'static str, u64>,
@@ -63,6 +63,7 @@ impl Findings {
         let micros = |share: f64| self.latency.value_at_quantile(share) as f64 / 1000.0;
         json!({
             "requests": self.requests,
+            "timed": self.latency.len(),
             "failures": self.failures.values().sum::<u64>(),
             "failure_causes": self.failures,
             "closed_idle": self.closed_idle,
