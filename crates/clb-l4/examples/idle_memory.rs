@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
-    Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Service,
+    Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
+    PoolKey, PoolView, Service,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -71,10 +71,11 @@ fn measure(connections: usize) -> Outcome<()> {
         backend_connect: Duration::from_secs(3),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        http: HttpSettings::default(),
     };
     let board = Arc::new(Board::new(WORKERS, settings, 1_000));
     for index in 0..WORKERS {
-        clb_l4::spawn_worker(index, Arc::clone(&board))?;
+        clb_l4::spawn_worker(index, Arc::clone(&board), clb_l4::tcp::start)?;
     }
     let sockets = clb_net::bind_listeners("127.0.0.1:0".parse()?, WORKERS)?;
     let addr = sockets.first().ok_or("no socket")?.local_addr()?;
