@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree
 
 from . import ROOT, machine, special, tool
 from .chart import draw
@@ -191,10 +192,14 @@ def main(what):
     with contextlib.ExitStack() as stack:
         text, results, proxies, facts, failures = measure(what, options, stack)
     print(text, end="")
+    chart = None
+    if results:
+        note = f"{facts.split(';')[0]}; medians of {options.rounds} paired rounds, lines: quartiles; {time.strftime('%Y-%m-%d')}"
+        chart = draw(what.upper(), note, results, proxies)
+        xml.etree.ElementTree.fromstring(chart)
     if options.smoke:
         sys.exit(f"bench/{what}: {failures} requests failed" if failures else 0)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{time.strftime('%Y-%m-%d')}-{what}.md").write_text(text, encoding="utf-8")
-    if results:
-        note = f"{facts.split(';')[0]}; medians of {options.rounds} paired rounds, lines: quartiles; {time.strftime('%Y-%m-%d')}"
-        (options.out / f"{what}.svg").write_text(draw(what.upper(), note, results, proxies), encoding="utf-8")
+    if chart:
+        (options.out / f"{what}.svg").write_text(chart, encoding="utf-8")
