@@ -1,0 +1,11 @@
+//! The rules of RFC 9110, RFC 9112 and RFC 6455 for a gateway, and those of the service, as rows:
+//! raw clients and raw backends on both sides, one row for a rule.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod chunked;
+mod fields;
+mod framing_requests;
+mod host;
+mod request_line;

@@ -1,0 +1,139 @@
+//! This crate's gateway in process: a board, one worker (so that what a kept backend connection
+//! does never depends on which worker has it), and a listener for each lane.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use clb_l4::worker::run_worker_with;
+use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
+use clb_snapshot::{
+    Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
+    PoolView, Service, Snapshot,
+};
+use tokio::runtime::{Builder, LocalOptions};
+
+use super::Settings;
+use super::wire::patience;
+
+const WORKERS: usize = 1;
+
+pub struct Plane {
+    board: Arc<Board>,
+    publishing: Mutex<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Plane {
+    pub fn start(settings: &Settings) -> Self {
+        let board = Arc::new(Board::new(WORKERS, plane_settings(settings), 0));
+        let workers = (0..WORKERS).map(|index| spawn(index, Arc::clone(&board))).collect();
+        Self {
+            board,
+            publishing: Mutex::new(()),
+            workers,
+        }
+    }
+
+    /// Serves an HTTP listener with these backends.
+    pub fn listen(&self, backends: &[SocketAddr]) -> Served<'_> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
+        let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
+        let addr = sockets[0].local_addr().unwrap();
+        let members = (0..)
+            .zip(backends)
+            .map(|(number, addr)| Member {
+                binding: BindingId(number),
+                addr: *addr,
+                weight: Weight::try_from(10).unwrap(),
+                health: MemberHealth::Off,
+                live: Arc::new(Live::new(WORKERS)),
+            })
+            .collect();
+        let view = PoolView::build(Scheduler::Wrr, None, members);
+        let listener = Arc::new(Listener {
+            id,
+            lb: LbId::from_number(1),
+            addr,
+            protocol: Protocol::Http,
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            live: Arc::new(Live::new(WORKERS)),
+            sockets: Arc::new(ListenSockets::tcp(sockets)),
+        });
+        self.publish(|snapshot| snapshot.insert(listener));
+        Served { plane: self, id, addr }
+    }
+
+    fn publish(&self, edit: impl FnOnce(&Snapshot) -> Snapshot) {
+        let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.board.publish(edit(&self.board.snapshot()));
+        Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async { tokio::time::timeout(patience(), self.board.wait_acked(generation)).await })
+            .expect("every worker acknowledges");
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.board.close();
+        for worker in self.workers.drain(..) {
+            // A worker's panic is reported where it happened.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// A listener that is served until this is dropped.
+pub struct Served<'a> {
+    plane: &'a Plane,
+    id: ListenerId,
+    addr: SocketAddr,
+}
+
+impl Served<'_> {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.plane.publish(|snapshot| snapshot.remove(self.id));
+    }
+}
+
+fn spawn(index: usize, board: Arc<Board>) -> JoinHandle<()> {
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    let worker = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .unwrap();
+        ready.send(()).unwrap();
+        runtime.block_on(run_worker_with(index, board, |worker, listener| {
+            start(worker, listener)
+        }));
+    });
+    is_ready.recv().unwrap();
+    worker
+}
+
+fn start(
+    _worker: &clb_l4::worker::Worker,
+    _listener: Arc<Listener>,
+) -> std::io::Result<clb_l4::worker::Running> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+fn plane_settings(_settings: &Settings) -> PlaneSettings {
+    PlaneSettings {
+        backend_connect: patience(),
+        tcp_idle: patience(),
+        max_connections: u64::MAX,
+    }
+}
