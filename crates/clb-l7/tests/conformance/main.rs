@@ -6,6 +6,8 @@ mod harness;
 
 mod chunked;
 mod fields;
+mod framing_answers;
 mod framing_requests;
+mod hop_by_hop;
 mod host;
 mod request_line;
