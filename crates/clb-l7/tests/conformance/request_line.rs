@@ -127,8 +127,8 @@ fn versions() {
             refused_by("version 9.9", "RFC 9110 15.6.6", "a major version that is not served", &[505], line("GET / HTTP/9.9")),
             refused_by("version 0.9 in full", "RFC 9110 15.6.6", "a major version that is not served, or no version of HTTP/1 syntax", &[400, 505], line("GET / HTTP/0.9")),
             refused_by("version 0.0", "RFC 9110 15.6.6", "a major version that is not served", &[400, 505], line("GET / HTTP/0.0")),
-            passed("version 1.2 is served as 1.1", "RFC 9110 2.5, 6.2", "a higher minor version of the same major is understood", line("GET / HTTP/1.2"), target("/")),
-            passed("version 1.9 is served as 1.1", "RFC 9110 2.5, 6.2", "a higher minor version of the same major is understood", line("GET / HTTP/1.9"), target("/")),
+            passed("version 1.2 is served as 1.1", "RFC 9110 2.5, RFC 9112 2.3", "a higher minor version of the same major is understood", line("GET / HTTP/1.2"), target("/")),
+            passed("version 1.9 is served as 1.1", "RFC 9110 2.5, RFC 9112 2.3", "a higher minor version of the same major is understood", line("GET / HTTP/1.9"), target("/")),
             refused_by(
                 "HTTP/2's preface",
                 "RFC 9113 3.4",

@@ -176,7 +176,7 @@ impl Wire {
         };
         ensure!(!method.is_empty() && method.bytes().all(is_tchar), "method {method:?}");
         ensure!(!target.is_empty(), "no target: {start:?}");
-        ensure!(version == "HTTP/1.1", "RFC 9110 6.2: a gateway sends its own version, not {version:?}");
+        ensure!(version == "HTTP/1.1", "RFC 9112 2.3: a gateway sends its own version, not {version:?}");
         let framing = framing(&fields)?.unwrap_or(Framing::None);
         Ok(Request {
             method: method.to_string(),
@@ -206,7 +206,7 @@ impl Wire {
         let (status, reason) = rest
             .split_once(' ')
             .with_context(|| format!("RFC 9112 4: the space after the status is not optional: {start:?}"))?;
-        ensure!(version == "HTTP/1.1", "RFC 9110 6.2: a gateway sends its own version: {start:?}");
+        ensure!(version == "HTTP/1.1", "RFC 9112 2.3: a gateway sends its own version: {start:?}");
         ensure!(status.len() == 3, "status {status:?}");
         let status: u16 = status.parse().with_context(|| format!("status {status:?}"))?;
         let empty = method == "HEAD" || status < 200 || status == 204 || status == 304;
