@@ -1,10 +1,9 @@
-//! The configuration as the program uses it.
+//! From a file to the configuration.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -12,230 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::document::{Document, Values, read};
 use crate::problems::{Collector, Problems};
+use crate::shape::*;
 use crate::value::Value;
-
-/// A secret: wiped when dropped, never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// The secret itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-/// `api.tls`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ApiTls {
-    /// A certificate that clbd makes and keeps in `state_dir`.
-    SelfSigned,
-    /// Plain HTTP.
-    Off,
-    /// PEM files.
-    Files {
-        /// Certificate chain, leaf first.
-        cert: PathBuf,
-        /// Private key.
-        key: PathBuf,
-    },
-}
-
-/// `api.keys.access`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Every Action.
-    Full,
-    /// Actions that change nothing.
-    ReadOnly,
-}
-
-/// `[[api.keys]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    /// Public half.
-    pub secret_id: String,
-    /// Secret half.
-    pub secret_key: Secret,
-    /// What it may do.
-    pub access: Access,
-}
-
-/// `[api]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Api {
-    /// At least one.
-    pub listen: Vec<SocketAddr>,
-    /// Certificate.
-    pub tls: ApiTls,
-    /// Region that requests name.
-    pub region: String,
-    /// Extra hosts of the signed string.
-    pub hosts: Vec<String>,
-    /// Key pairs; none: one is generated.
-    pub keys: Vec<ApiKey>,
-}
-
-/// `[admin]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Plain HTTP.
-    pub listen: SocketAddr,
-}
-
-/// `[workers]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workers {
-    /// 0 is one per usable core.
-    pub count: usize,
-}
-
-/// `[vips]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vips {
-    /// For loadBalancerType 2.
-    pub public: Vec<IpNet>,
-    /// For loadBalancerType 3.
-    pub private: Vec<IpNet>,
-    /// Completes domains.
-    pub domain_suffix: String,
-}
-
-/// `[[instances]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// instanceId, unique.
-    pub id: String,
-    /// Address.
-    pub ip: IpAddr,
-    /// instanceName.
-    pub name: String,
-    /// wanIpSet.
-    pub wan_ips: Vec<IpAddr>,
-}
-
-/// `[backends]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backends {
-    /// Where backend addresses may lie.
-    pub networks: Vec<IpNet>,
-}
-
-/// `[limits]`; 0 is no limit unless said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// 0 is what RLIMIT_NOFILE allows.
-    pub connections: u64,
-    /// Entries.
-    pub persistence_entries: u64,
-    /// Bytes.
-    pub api_url_bytes: u64,
-    /// Bytes.
-    pub api_body_bytes: u64,
-    /// Requests.
-    pub api_nonces: u64,
-    /// For each key.
-    pub api_requests_per_second: u64,
-    /// Count.
-    pub load_balancers: u64,
-    /// Count.
-    pub listeners_per_load_balancer: u64,
-    /// Count.
-    pub backends_per_pool: u64,
-}
-
-/// `[timeouts]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// One attempt.
-    pub backend_connect: Duration,
-    /// Without a byte either way.
-    pub tcp_idle: Duration,
-    /// 0 resets at once.
-    pub drain: Duration,
-    /// Until a task is in force.
-    pub task: Duration,
-}
-
-/// `[prices]`, 0.01 CNY per hour.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prices {
-    /// loadBalancerType 2.
-    pub public: i64,
-    /// loadBalancerType 3.
-    pub private: i64,
-}
-
-/// `log.level`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Errors only.
-    Error,
-    /// And warnings.
-    Warn,
-    /// And events.
-    Info,
-    /// And details.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// `log.format`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// What.
-    pub level: LogLevel,
-    /// How.
-    pub format: LogFormat,
-}
-
-/// A checked configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The file.
-    pub path: PathBuf,
-    /// What is allowed but risky.
-    pub warnings: Vec<String>,
-    /// Folder of the database.
-    pub state_dir: PathBuf,
-    /// `[api]`
-    pub api: Api,
-    /// `[admin]`
-    pub admin: Admin,
-    /// `[workers]`
-    pub workers: Workers,
-    /// `[vips]`
-    pub vips: Vips,
-    /// `[[instances]]`
-    pub instances: Vec<Instance>,
-    /// `[backends]`
-    pub backends: Backends,
-    /// `[limits]`
-    pub limits: Limits,
-    /// `[timeouts]`
-    pub timeouts: Timeouts,
-    /// `[prices]`
-    pub prices: Prices,
-    /// `[log]`
-    pub log: Log,
-}
 
 /// Reads a file.
 ///
@@ -324,6 +101,11 @@ fn assemble(
         },
         limits: Limits {
             connections: number(root, "limits.connections")?,
+            request_line: number(root, "limits.request_line")?,
+            request_head: number(root, "limits.request_head")?,
+            request_fields: number(root, "limits.request_fields")?,
+            response_head: number(root, "limits.response_head")?,
+            request_body: number(root, "limits.request_body")?,
             persistence_entries: number(root, "limits.persistence_entries")?,
             api_url_bytes: number(root, "limits.api_url_bytes")?,
             api_body_bytes: number(root, "limits.api_body_bytes")?,
@@ -331,13 +113,32 @@ fn assemble(
             api_requests_per_second: number(root, "limits.api_requests_per_second")?,
             load_balancers: number(root, "limits.load_balancers")?,
             listeners_per_load_balancer: number(root, "limits.listeners_per_load_balancer")?,
+            rules_per_listener: number(root, "limits.rules_per_listener")?,
             backends_per_pool: number(root, "limits.backends_per_pool")?,
         },
         timeouts: Timeouts {
+            client_header: duration(root, "timeouts.client_header")?,
+            client_body: duration(root, "timeouts.client_body")?,
+            client_keepalive: duration(root, "timeouts.client_keepalive")?,
             backend_connect: duration(root, "timeouts.backend_connect")?,
+            backend_response: duration(root, "timeouts.backend_response")?,
+            backend_keepalive: duration(root, "timeouts.backend_keepalive")?,
+            tunnel_idle: duration(root, "timeouts.tunnel_idle")?,
             tcp_idle: duration(root, "timeouts.tcp_idle")?,
             drain: duration(root, "timeouts.drain")?,
             task: duration(root, "timeouts.task")?,
+        },
+        http: Http {
+            via: boolean(root, "http.via")?,
+            no_backend_status: u16::try_from(number(root, "http.no_backend_status")?).ok()?,
+            session_cookie: text(root, "http.session_cookie")?,
+        },
+        health: Health {
+            http_method: match text(root, "health.http_method")?.as_str() {
+                "HEAD" => HttpMethod::Head,
+                _ => HttpMethod::Get,
+            },
+            passive: boolean(root, "health.passive")?,
         },
         prices: Prices {
             public: i64::try_from(number(root, "prices.public")?).ok()?,
@@ -374,6 +175,13 @@ fn text(values: &Values, path: &str) -> Option<String> {
 fn number(values: &Values, path: &str) -> Option<u64> {
     match values.value(path)? {
         Value::Int(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn boolean(values: &Values, path: &str) -> Option<bool> {
+    match values.value(path)? {
+        Value::Bool(value) => Some(value),
         _ => None,
     }
 }

@@ -217,39 +217,34 @@ pub const KEYS: &[Key] = &[
         "0",
         "Client connections open at once; 0 is what RLIMIT_NOFILE allows.",
     ),
-    later(
+    now(
         "limits.request_line",
         Kind::Size,
         "\"16KiB\"",
-        "HTTP",
         "Longest request line; 414.",
     ),
-    later(
+    now(
         "limits.request_head",
         Kind::Size,
         "\"64KiB\"",
-        "HTTP",
         "Longest request head; 431.",
     ),
-    later(
+    now(
         "limits.request_fields",
         COUNT,
         "128",
-        "HTTP",
         "Most header fields of a request; 431.",
     ),
-    later(
+    now(
         "limits.response_head",
         Kind::Size,
         "\"64KiB\"",
-        "HTTP",
         "Longest head of a backend's answer; 502.",
     ),
-    later(
+    now(
         "limits.request_body",
         Kind::Size,
         "\"0\"",
-        "HTTP",
         "Longest request body; 413. 0 is no limit.",
     ),
     now(
@@ -308,11 +303,10 @@ pub const KEYS: &[Key] = &[
         "500",
         "Listeners of one load balancer; 0 is no limit.",
     ),
-    later(
+    now(
         "limits.rules_per_listener",
         COUNT,
         "20000",
-        "HTTP",
         "Rules of one listener; 0 is no limit.",
     ),
     now(
@@ -328,25 +322,22 @@ pub const KEYS: &[Key] = &[
         "HTTPS",
         "Stored certificates; 0 is no limit.",
     ),
-    later(
+    now(
         "timeouts.client_header",
         DURATION,
         "\"60s\"",
-        "HTTP",
         "Until a request's head is complete; 408.",
     ),
-    later(
+    now(
         "timeouts.client_body",
         DURATION,
         "\"60s\"",
-        "HTTP",
         "Between two reads of a request's body; 408.",
     ),
-    later(
+    now(
         "timeouts.client_keepalive",
         DURATION,
         "\"75s\"",
-        "HTTP",
         "Between two requests of a connection.",
     ),
     later(
@@ -362,25 +353,22 @@ pub const KEYS: &[Key] = &[
         "\"3s\"",
         "For one attempt to connect to a backend; then the next backend is tried.",
     ),
-    later(
+    now(
         "timeouts.backend_response",
         DURATION,
         "\"60s\"",
-        "HTTP",
         "Until the head of an answer, and between two reads; 504.",
     ),
-    later(
+    now(
         "timeouts.backend_keepalive",
         DURATION,
         "\"60s\"",
-        "HTTP",
         "How long an idle backend connection is kept.",
     ),
-    later(
+    now(
         "timeouts.tunnel_idle",
         DURATION,
         "\"900s\"",
-        "HTTP",
         "Idle time of an upgraded connection.",
     ),
     now(
@@ -415,32 +403,28 @@ pub const KEYS: &[Key] = &[
         "layer 4 to the limit",
         "Whether clients stay with a backend of weight 0 until their session expires.",
     ),
-    later(
+    now(
         "http.via",
         Kind::Bool,
         "false",
-        "HTTP",
         "Whether a Via field is added.",
     ),
-    later(
+    now(
         "http.no_backend_status",
         Kind::Int { min: 200, max: 599 },
         "503",
-        "HTTP",
         "Status when there is no backend.",
     ),
-    later(
+    now(
         "http.session_cookie",
-        Kind::Name,
+        Kind::Token,
         "\"clb_route\"",
-        "HTTP",
         "Name of the session persistence cookie.",
     ),
-    later(
+    now(
         "health.http_method",
         Kind::Word(&["GET", "HEAD"]),
         "\"GET\"",
-        "HTTP",
         "Method of HTTP probes.",
     ),
     later(
@@ -450,11 +434,10 @@ pub const KEYS: &[Key] = &[
         "UDP",
         "What a UDP probe sends.",
     ),
-    later(
+    now(
         "health.passive",
         Kind::Bool,
         "true",
-        "HTTP",
         "Whether failing traffic takes a backend out for a while.",
     ),
     later(

@@ -9,14 +9,16 @@ mod document;
 pub mod keys;
 mod problems;
 mod reference;
+mod shape;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{
-    Access, Admin, Api, ApiKey, ApiTls, Backends, Config, Instance, Limits, Log, LogFormat,
-    LogLevel, Prices, Secret, Timeouts, Vips, Workers, load, parse,
-};
+pub use config::{load, parse};
 pub use problems::Problems;
 pub use reference::reference;
+pub use shape::{
+    Access, Admin, Api, ApiKey, ApiTls, Backends, Config, Health, Http, HttpMethod, Instance,
+    Limits, Log, LogFormat, LogLevel, Prices, Secret, Timeouts, Vips, Workers,
+};

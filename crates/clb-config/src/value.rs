@@ -13,6 +13,8 @@ pub enum Kind {
     Text,
     /// Text that is not empty and has no blanks or control characters.
     Name,
+    /// A token (RFC 9110 5.6.2).
+    Token,
     /// As `Name`, and never shown.
     Secret,
     /// Text that names a file or folder.
@@ -74,6 +76,7 @@ impl Kind {
         match self {
             Self::Text => "a string without control characters".to_owned(),
             Self::Name | Self::Secret => "a string without blanks, not empty".to_owned(),
+            Self::Token => "letters, digits and !#$%&'*+-.^_`|~, not empty".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Word(words) => words
                 .iter()
@@ -109,6 +112,7 @@ impl Kind {
         match self {
             Self::Text => text(value).map(Value::Text),
             Self::Name | Self::Secret => name(value).map(Value::Text),
+            Self::Token => text(value).filter(|text| is_token(text)).map(Value::Text),
             Self::Path => text(value).filter(|path| !path.is_empty()).map(Value::Text),
             Self::Word(words) => {
                 let word = value.as_str()?;
@@ -148,6 +152,13 @@ fn text(value: &DeValue<'_>) -> Option<String> {
 
 fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn name(value: &DeValue<'_>) -> Option<String> {

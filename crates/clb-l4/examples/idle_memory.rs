@@ -74,7 +74,7 @@ fn measure(connections: usize) -> Outcome<()> {
     };
     let board = Arc::new(Board::new(WORKERS, settings, 1_000));
     for index in 0..WORKERS {
-        clb_l4::spawn_worker(index, Arc::clone(&board))?;
+        clb_l4::spawn_worker(index, Arc::clone(&board), clb_l4::tcp::start)?;
     }
     let sockets = clb_net::bind_listeners("127.0.0.1:0".parse()?, WORKERS)?;
     let addr = sockets.first().ok_or("no socket")?.local_addr()?;

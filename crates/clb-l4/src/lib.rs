@@ -4,9 +4,15 @@
 //! the [`Board`](clb_snapshot::Board) and starts and stops what serves each listener on its own
 //! sockets; [`tcp`] serves TCP listeners: accept, choose, connect, relay.
 
+mod accept;
+mod connect;
+pub mod io;
 mod leg;
 mod relay;
 pub mod tcp;
 pub mod worker;
 
+pub use accept::{Accepted, accept};
+pub use connect::connect;
+pub use relay::{Ahead, Broken, Session, relay};
 pub use worker::{run_worker, spawn_worker};

@@ -5,7 +5,6 @@
 //! read from that side until it is gone: so backpressure reaches the sender, and a connection holds
 //! at most 64 KiB per direction, an idle one nothing.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,29 +12,22 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use clb_snapshot::{Admission, Board};
+use clb_snapshot::{Admission, Board, PlaneSettings};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The worker's shared read buffer. Measured: 16 KiB costs 1.8 times as much CPU per byte, 256 KiB
-/// is no better.
-const SCRATCH_BYTES: usize = 64 * 1024;
+use crate::io::{poll_recv, poll_send, with_scratch};
 
 /// Full buffers that one direction may move before other connections of the worker get their turn.
 const READS_PER_TURN: usize = 4;
 
-thread_local! {
-    /// Borrowed within one poll only.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
-}
-
 /// Why a relay ended before both directions did; both sides are to be reset.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// A side was reset, or failed in another way.
     Failed(io::Error),
-    /// Nothing moved for `tcp_idle`.
+    /// Nothing moved for [`Session::idle`].
     Idle,
 }
 
@@ -55,27 +47,38 @@ impl From<io::Error> for Broken {
 }
 
 /// What a relay works on.
-pub(crate) struct Session<'a> {
-    pub(crate) client: &'a TcpStream,
-    pub(crate) backend: &'a TcpStream,
-    pub(crate) board: &'a Board,
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// One side.
+    pub client: &'a TcpStream,
+    /// The other side.
+    pub backend: &'a TcpStream,
+    /// Where the settings are.
+    pub board: &'a Board,
     /// Where the listener's bytes are counted.
-    pub(crate) listener: &'a Admission,
+    pub listener: &'a Admission,
     /// Where the member's bytes are counted.
-    pub(crate) member: &'a Admission,
+    pub member: &'a Admission,
+    /// How long nothing may move.
+    pub idle: fn(&PlaneSettings) -> Duration,
+}
+
+/// What was received before the relay began and is sent first.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// From the client, for the backend.
+    pub to_backend: Vec<u8>,
+    /// From the backend, for the client.
+    pub to_client: Vec<u8>,
 }
 
 /// Relays until both directions have ended in order.
 ///
 /// # Errors
-/// [`Broken`] when a side fails or nothing moves for the board's `tcp_idle`.
-pub(crate) async fn relay(session: &Session<'_>) -> Result<(), Broken> {
-    let mut timer = pin!(sleep(session.board.settings().tcp_idle));
-    let mut flow = Flow {
-        to_backend: Direction::default(),
-        to_client: Direction::default(),
-        last_moved: Instant::now(),
-    };
+/// [`Broken`] when a side fails or nothing moves for [`Session::idle`].
+pub async fn relay(session: &Session<'_>, ahead: Option<Box<Ahead>>) -> Result<(), Broken> {
+    let mut flow = Flow::starting_with(ahead);
+    let mut timer = pin!(sleep((session.idle)(&session.board.settings())));
     poll_fn(|cx| {
         let turn = flow.poll_turn(session, cx, timer.as_mut())?;
         let ended = flow.to_backend.is_finished() || flow.to_client.is_finished();
@@ -115,6 +118,15 @@ struct Flow {
 }
 
 impl Flow {
+    fn starting_with(ahead: Option<Box<Ahead>>) -> Self {
+        let ahead = ahead.map(|ahead| *ahead).unwrap_or_default();
+        Self {
+            to_backend: Direction::starting_with(ahead.to_backend),
+            to_client: Direction::starting_with(ahead.to_client),
+            last_moved: Instant::now(),
+        }
+    }
+
     fn is_finished(&self) -> bool {
         self.to_backend.is_finished() && self.to_client.is_finished()
     }
@@ -129,7 +141,7 @@ impl Flow {
         let Session {
             client, backend, ..
         } = *session;
-        let (bytes_in, bytes_out) = SCRATCH.with_borrow_mut(|scratch| {
+        let (bytes_in, bytes_out) = with_scratch(|scratch| {
             let bytes_in = self.to_backend.turn(client, backend, cx, scratch)?;
             let bytes_out = self.to_client.turn(backend, client, cx, scratch)?;
             Ok::<_, io::Error>((bytes_in, bytes_out))
@@ -142,19 +154,19 @@ impl Flow {
         if self.is_finished() {
             return Ok(Poll::Ready(()));
         }
-        self.check_idle(session.board, cx, timer)?;
+        self.check_idle(session, cx, timer)?;
         Ok(Poll::Pending)
     }
 
     /// The timer is not moved at each byte: when it fires, it is set to what is left.
     fn check_idle(
         &mut self,
-        board: &Board,
+        session: &Session<'_>,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
     ) -> Result<(), Broken> {
         while timer.as_mut().poll(cx).is_ready() {
-            let idle: Duration = board.settings().tcp_idle;
+            let idle = (session.idle)(&session.board.settings());
             if self.last_moved.elapsed() >= idle {
                 return Err(Broken::Idle);
             }
@@ -193,6 +205,14 @@ struct Pending {
 }
 
 impl Direction {
+    fn starting_with(data: Vec<u8>) -> Self {
+        let pending = (!data.is_empty()).then(|| Box::new(Pending { data, written: 0 }));
+        Self {
+            pending,
+            state: State::Open,
+        }
+    }
+
     fn is_finished(&self) -> bool {
         self.state == State::Finished
     }
@@ -293,59 +313,5 @@ impl Direction {
             }
         }
         Ok(Poll::Ready(()))
-    }
-}
-
-/// Receives once. A read that does not fill the buffer has emptied the socket, so its readiness is
-/// given up at once: the next event brings it back, and no call is spent on being told `EAGAIN`
-/// (epoll(7), edge-triggered). The end of the data stays ready.
-fn poll_recv(
-    stream: &TcpStream,
-    cx: &mut Context<'_>,
-    buffer: &mut [u8],
-) -> io::Result<Poll<usize>> {
-    while stream.poll_read_ready(cx)?.is_ready() {
-        let mut received = None;
-        let result = stream.try_io(Interest::READABLE, || {
-            let length = clb_net::recv(stream, buffer)?;
-            received = Some(length);
-            keep_readiness(length == 0 || length == buffer.len())
-        });
-        if let Some(length) = finished(received, result)? {
-            return Ok(Poll::Ready(length));
-        }
-    }
-    Ok(Poll::Pending)
-}
-
-/// Sends once; a send that takes less than all has filled the socket, see [`poll_recv`].
-fn poll_send(stream: &TcpStream, cx: &mut Context<'_>, data: &[u8]) -> io::Result<Poll<usize>> {
-    while stream.poll_write_ready(cx)?.is_ready() {
-        let mut sent = None;
-        let result = stream.try_io(Interest::WRITABLE, || {
-            let length = clb_net::send(stream, data)?;
-            sent = Some(length);
-            keep_readiness(length == data.len())
-        });
-        if let Some(length) = finished(sent, result)? {
-            return Ok(Poll::Ready(length));
-        }
-    }
-    Ok(Poll::Pending)
-}
-
-/// What a closure for `try_io` answers so that the stream stays ready, or does not.
-fn keep_readiness(keep: bool) -> io::Result<()> {
-    match keep {
-        true => Ok(()),
-        false => Err(io::ErrorKind::WouldBlock.into()),
-    }
-}
-
-/// What a call moved; `None` when it would have blocked.
-fn finished(moved: Option<usize>, result: io::Result<()>) -> io::Result<Option<usize>> {
-    match result {
-        Err(error) if moved.is_none() && error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(moved),
     }
 }

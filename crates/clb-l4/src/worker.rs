@@ -8,13 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use clb_model::{ListenerId, Protocol};
+use clb_model::ListenerId;
 use clb_snapshot::{Board, Change, Listener, Snapshot};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
-
-use crate::tcp;
 
 /// One worker.
 #[derive(Debug, Clone)]
@@ -55,6 +53,11 @@ impl ListenerCell {
         Arc::clone(&self.0.borrow())
     }
 
+    /// Lends the value for the next request.
+    pub fn with<T>(&self, within: impl FnOnce(&Listener) -> T) -> T {
+        within(&self.0.borrow())
+    }
+
     fn set(&self, listener: Arc<Listener>) {
         *self.0.borrow_mut() = listener;
     }
@@ -92,11 +95,16 @@ impl Running {
     }
 }
 
-/// Starts a thread with worker `index` of the board. It ends after [`Board::close`].
+/// Starts a thread with worker `index` of the board; `start` starts what serves a listener. It
+/// ends after [`Board::close`].
 ///
 /// # Errors
 /// When the thread or its runtime cannot be made.
-pub fn spawn_worker(index: usize, board: Arc<Board>) -> io::Result<thread::JoinHandle<()>> {
+pub fn spawn_worker(
+    index: usize,
+    board: Arc<Board>,
+    start: impl Fn(&Worker, Arc<Listener>) -> io::Result<Running> + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
     // Built here, so that a failure is the caller's to handle; a local runtime stays on the thread
     // that built it, therefore the answer comes back through a channel.
     let (report, reported) = std::sync::mpsc::sync_channel(1);
@@ -109,7 +117,7 @@ pub fn spawn_worker(index: usize, board: Arc<Board>) -> io::Result<thread::JoinH
             match runtime {
                 Ok(runtime) => {
                     let _ = report.send(Ok(()));
-                    runtime.block_on(run_worker(index, board));
+                    runtime.block_on(run_worker(index, board, start));
                 }
                 Err(error) => {
                     let _ = report.send(Err(error));
@@ -124,21 +132,9 @@ pub fn spawn_worker(index: usize, board: Arc<Board>) -> io::Result<thread::JoinH
 }
 
 /// Runs worker `index` of the board until [`Board::close`], within a local runtime
-/// ([`tokio::runtime::LocalRuntime`] or a `LocalSet`). Connections run as tasks of that runtime
-/// and end with it.
-pub async fn run_worker(index: usize, board: Arc<Board>) {
-    run_worker_with(index, board, |worker, listener| match listener.protocol {
-        Protocol::Tcp => tcp::start(worker, listener),
-        protocol => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("{protocol} listeners are not served here"),
-        )),
-    })
-    .await;
-}
-
-/// As [`run_worker`], where `start` starts what serves a listener by its protocol.
-pub async fn run_worker_with(
+/// ([`tokio::runtime::LocalRuntime`] or a `LocalSet`); `start` starts what serves a listener, by
+/// its protocol. Connections run as tasks of that runtime and end with it.
+pub async fn run_worker(
     index: usize,
     board: Arc<Board>,
     start: impl Fn(&Worker, Arc<Listener>) -> io::Result<Running>,

@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use clb_l4::worker::run_worker_with;
+use clb_l4::run_worker;
 use clb_snapshot::{Board, Listener};
 use common::{
     Plane, Served, assert_reset, backend, echo, eventually, ping, serving_backend, settings,
@@ -141,15 +141,11 @@ fn connections_in_the_accept_queue_are_served_before_the_socket_closes() {
                 .enable_all()
                 .build_local(LocalOptions::default())
                 .unwrap();
-            runtime.block_on(run_worker_with(
-                0,
-                Arc::clone(&board),
-                |worker, listener| {
-                    // It is removed before what serves it has run for the first time.
-                    board.publish(board.snapshot().remove(id));
-                    clb_l4::tcp::start(worker, listener)
-                },
-            ));
+            runtime.block_on(run_worker(0, Arc::clone(&board), |worker, listener| {
+                // It is removed before what serves it has run for the first time.
+                board.publish(board.snapshot().remove(id));
+                clb_l4::tcp::start(worker, listener)
+            }));
         })
     };
     clients

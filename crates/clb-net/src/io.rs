@@ -1,6 +1,7 @@
 //! Single reads and writes on sockets of any runtime's types.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
@@ -19,6 +20,22 @@ pub fn recv(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
 /// What send(2) reports; `WouldBlock` when a non-blocking socket takes nothing now.
 pub fn send(socket: &impl AsFd, data: &[u8]) -> io::Result<usize> {
     (&*SockRef::from(socket)).write(data)
+}
+
+/// Sends from several pieces as if they were one (sendmsg(2) without SIGPIPE).
+///
+/// # Errors
+/// As [`send`].
+pub fn send_vectored(socket: &impl AsFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    (&*SockRef::from(socket)).write_vectored(pieces)
+}
+
+/// Looks at what has come without taking it (recv(2) with MSG_PEEK); 0 is the end.
+///
+/// # Errors
+/// What recv(2) reports; `WouldBlock` when nothing has come.
+pub fn peek(socket: &impl AsFd) -> io::Result<usize> {
+    SockRef::from(socket).peek(&mut [MaybeUninit::uninit()])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod listen;
 mod options;
 mod resources;
 
-pub use io::{recv, send};
+pub use io::{peek, recv, send, send_vectored};
 pub use listen::{BACKLOG, bind_listeners};
 pub use options::{Keepalive, set_keepalive, set_linger_zero, set_nodelay, shutdown_write};
 pub use resources::{Exhausted, exhausted, raise_nofile_limit};

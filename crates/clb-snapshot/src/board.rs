@@ -9,6 +9,7 @@ use clb_balance::Persistence;
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
+use crate::http::HttpSettings;
 use crate::pool::PoolKey;
 use crate::snapshot::Snapshot;
 
@@ -23,6 +24,8 @@ pub struct PlaneSettings {
     /// Client connections open at the same time, all listeners together
     /// (`limits.connections`); `u64::MAX` for no limit.
     pub max_connections: u64,
+    /// What HTTP listeners go by.
+    pub http: HttpSettings,
 }
 
 /// Why a client was turned away; the `reason` of `clb_refused_total`.
@@ -345,6 +348,7 @@ mod tests {
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections,
+            http: HttpSettings::default(),
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod board;
 mod health;
+mod http;
 mod listener;
 mod live;
 mod pool;
@@ -19,6 +20,7 @@ mod view;
 
 pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, Refusal, Refusals, WorkerSlot};
 pub use health::MemberHealth;
+pub use http::HttpSettings;
 pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use pool::{MAX_ATTEMPTS, Pick, Pool, PoolKey, TriedSet};

@@ -207,6 +207,12 @@ impl Admission {
         widen(self.key)
     }
 
+    /// The worker that holds it.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        widen(self.worker)
+    }
+
     /// The handle that was handed in by [`Live::arm`].
     #[must_use]
     pub fn task(&self) -> Option<AbortHandle> {

@@ -1,6 +1,7 @@
 //! Runs a gateway: starts the parts in order, reacts to signals, stops them in order.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use clb_config::{ApiTls, Config};
 use clb_control::api::ApiServer;
 use clb_control::clock::SystemClock;
 use clb_control::{Control, tls};
+use clb_l4::worker::{Running, Worker};
+use clb_model::Protocol;
 use clb_observe::{Admin, ControlFigures, Metrics};
-use clb_snapshot::Board;
+use clb_snapshot::{Board, Listener};
 use clb_store::StateLock;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -89,10 +92,21 @@ fn tls_acceptor(
     }
 }
 
+/// Starts what serves a listener on a worker, by its protocol.
+fn start_listener(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
+    match listener.protocol {
+        Protocol::Tcp => clb_l4::tcp::start(worker, listener),
+        protocol => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{protocol} listeners are not served"),
+        )),
+    }
+}
+
 fn start_workers(board: &Arc<Board>) -> anyhow::Result<Vec<JoinHandle<()>>> {
     (0..board.workers().len())
         .map(|index| {
-            clb_l4::spawn_worker(index, Arc::clone(board))
+            clb_l4::spawn_worker(index, Arc::clone(board), start_listener)
                 .with_context(|| format!("worker {index} can not be started"))
         })
         .collect()

@@ -8,7 +8,7 @@ use clb_control::Settings;
 use clb_control::api::{ApiLimits, Prices};
 use clb_control::applier::ApplierSettings;
 use clb_model::{Env, Instance, Limits};
-use clb_snapshot::PlaneSettings;
+use clb_snapshot::{HttpSettings, PlaneSettings};
 
 use crate::credentials;
 
@@ -31,10 +31,7 @@ pub fn workers(config: &Config) -> usize {
 
 /// Entries of the session persistence table; 0 in the file is no limit.
 pub fn persistence_entries(config: &Config) -> usize {
-    match config.limits.persistence_entries {
-        0 => usize::MAX,
-        entries => size(entries),
-    }
+    limit(config.limits.persistence_entries)
 }
 
 /// What the workers take, given how many descriptors the process may open.
@@ -48,6 +45,38 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
             0 => by_descriptors,
             connections => connections,
         },
+        http: http_settings(config),
+    }
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    let (limits, timeouts) = (&config.limits, &config.timeouts);
+    HttpSettings {
+        client_header: timeouts.client_header,
+        client_body: timeouts.client_body,
+        client_keepalive: timeouts.client_keepalive,
+        backend_response: timeouts.backend_response,
+        backend_keepalive: timeouts.backend_keepalive,
+        tunnel_idle: timeouts.tunnel_idle,
+        request_line: limit(limits.request_line),
+        request_head: limit(limits.request_head),
+        request_fields: limit(limits.request_fields),
+        response_head: limit(limits.response_head),
+        request_body: match limits.request_body {
+            0 => u64::MAX,
+            octets => octets,
+        },
+        via: config.http.via,
+        no_backend_status: config.http.no_backend_status,
+        session_cookie: config.http.session_cookie.as_str().into(),
+    }
+}
+
+/// A limit as the file says it: 0 is none.
+fn limit(value: u64) -> usize {
+    match value {
+        0 => usize::MAX,
+        value => size(value),
     }
 }
 

@@ -38,7 +38,9 @@ impl Plane {
     pub fn new(settings: PlaneSettings) -> Self {
         let board = Arc::new(Board::new(WORKERS, settings, 1_000));
         let workers = (0..WORKERS)
-            .map(|index| clb_l4::spawn_worker(index, Arc::clone(&board)).unwrap())
+            .map(|index| {
+                clb_l4::spawn_worker(index, Arc::clone(&board), clb_l4::tcp::start).unwrap()
+            })
             .collect();
         Self { board, workers }
     }

@@ -1,18 +1,17 @@
 //! Accepting on one worker's socket of one listener.
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clb_net::{Exhausted, exhausted};
-use clb_snapshot::{Board, Listener, Refusal};
+use clb_snapshot::{Admission, Board, ConnectionPermit, Listener, Refusal};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
-use super::connection::{self, Arrival};
-use crate::leg::Leg;
 use crate::worker::{ListenerCell, Running, Worker};
 
 /// How long accepting rests when the machine has run out of descriptors or memory; meanwhile
@@ -22,12 +21,47 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The least time between two log lines about that, in milliseconds.
 const LOG_EVERY_MS: u64 = 60_000;
 
-/// Takes the worker's socket of a TCP listener and accepts on it until it is
-/// [stopped](Running::stop). Must be called within the worker's local runtime.
+/// A client connection that counts against the limits, at the board and at its listener.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The listener as it was when the connection was accepted.
+    pub listener: Arc<Listener>,
+    /// Its share of the limit on connections.
+    pub permit: ConnectionPermit,
+    /// Its place at the listener.
+    pub admission: Admission,
+}
+
+impl Accepted {
+    /// Spawns the task that serves the connection; the listener's
+    /// [`reset_all`](clb_snapshot::Live::reset_all) ends it.
+    pub fn spawn<F>(self, serve: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (worker, key) = (self.admission.worker(), self.admission.key());
+        let live = Arc::clone(&self.listener.live);
+        let task = spawn_local(serve(self));
+        live.arm(worker, key, task.abort_handle());
+    }
+}
+
+/// Takes the worker's socket of a listener and accepts on it until it is
+/// [stopped](Running::stop); then calls `stopped`. Must be called within the worker's local
+/// runtime.
 ///
 /// # Errors
 /// When the socket was taken before, or cannot be registered with the runtime.
-pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
+pub fn accept(
+    worker: &Worker,
+    listener: Arc<Listener>,
+    serve: impl Fn(Accepted, &ListenerCell) + 'static,
+    stopped: impl FnOnce() + 'static,
+) -> io::Result<Running> {
     let socket = listener.sockets.take_tcp(worker.index()).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::NotFound,
@@ -39,19 +73,25 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
     let acceptor = Acceptor {
         worker: worker.clone(),
         listener: ListenerCell::new(listener),
+        serve,
     };
-    Ok(Running::spawn(acceptor.listener.clone(), |stop| {
-        acceptor.run(socket, stop)
-    }))
+    Ok(Running::spawn(
+        acceptor.listener.clone(),
+        |stop| async move {
+            acceptor.run(socket, stop).await;
+            stopped();
+        },
+    ))
 }
 
-struct Acceptor {
+struct Acceptor<S> {
     worker: Worker,
     listener: ListenerCell,
+    serve: S,
 }
 
-impl Acceptor {
-    async fn run(self, socket: TcpListener, mut stop: oneshot::Receiver<()>) {
+impl<S: Fn(Accepted, &ListenerCell)> Acceptor<S> {
+    async fn run(&self, socket: TcpListener, mut stop: oneshot::Receiver<()>) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -95,33 +135,24 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let client = Leg::new(stream);
-        let board = self.worker.board();
-        let Some(permit) = board.permit() else {
-            board.refused.count(Refusal::Connections);
-            return;
+        let Some(permit) = self.worker.board().permit() else {
+            self.worker.board().refused.count(Refusal::Connections);
+            return reset(&stream);
         };
         let listener = self.listener.get();
-        // Layer-4 listeners have one pool; what had none would have nobody to pick.
-        let Some(pool) = listener.service.pool() else {
-            board.refused.count(Refusal::NoBackend);
-            return;
-        };
-        let worker = self.worker.index();
-        // None is a listener whose drain is over already: the client is reset.
-        let Some(admission) = listener.live.admit(worker) else {
-            return;
+        // None is a listener whose drain is over already.
+        let Some(admission) = listener.live.admit(self.worker.index()) else {
+            return reset(&stream);
         };
         admission.count_opened();
-        let key = admission.key();
-        let live = Arc::clone(&listener.live);
-        let arrival = Box::new(Arrival {
-            worker,
-            pool: Arc::clone(pool),
+        let accepted = Accepted {
+            stream,
             peer,
-        });
-        let task = spawn_local(connection::serve(client, arrival, permit, admission));
-        live.arm(worker, key, task.abort_handle());
+            listener,
+            permit,
+            admission,
+        };
+        (self.serve)(accepted, &self.listener);
     }
 
     /// Whether an error of accept(2) tells of something that the next call would meet again at
@@ -145,8 +176,13 @@ impl Acceptor {
     }
 }
 
+fn reset(stream: &TcpStream) {
+    // It fails only for a connection that is gone anyway.
+    let _ = clb_net::set_linger_zero(stream);
+}
+
 /// Counts and, now and then, logs that the machine has run out of something.
-pub(super) fn count_exhausted(board: &Board, what: Exhausted, error: &io::Error) -> Refusal {
+pub(crate) fn count_exhausted(board: &Board, what: Exhausted, error: &io::Error) -> Refusal {
     let reason = match what {
         Exhausted::Descriptors => Refusal::Descriptors,
         Exhausted::Memory => Refusal::Memory,

@@ -1,0 +1,289 @@
+//! The configuration as the program uses it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+/// A secret: wiped when dropped, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub(crate) Zeroizing<String>);
+
+impl Secret {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// `api.tls`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiTls {
+    /// A certificate that clbd makes and keeps in `state_dir`.
+    SelfSigned,
+    /// Plain HTTP.
+    Off,
+    /// PEM files.
+    Files {
+        /// Certificate chain, leaf first.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+}
+
+/// `api.keys.access`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Every Action.
+    Full,
+    /// Actions that change nothing.
+    ReadOnly,
+}
+
+/// `[[api.keys]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Public half.
+    pub secret_id: String,
+    /// Secret half.
+    pub secret_key: Secret,
+    /// What it may do.
+    pub access: Access,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    /// Certificate.
+    pub tls: ApiTls,
+    /// Region that requests name.
+    pub region: String,
+    /// Extra hosts of the signed string.
+    pub hosts: Vec<String>,
+    /// Key pairs; none: one is generated.
+    pub keys: Vec<ApiKey>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Plain HTTP.
+    pub listen: SocketAddr,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workers {
+    /// 0 is one per usable core.
+    pub count: usize,
+}
+
+/// `[vips]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vips {
+    /// For loadBalancerType 2.
+    pub public: Vec<IpNet>,
+    /// For loadBalancerType 3.
+    pub private: Vec<IpNet>,
+    /// Completes domains.
+    pub domain_suffix: String,
+}
+
+/// `[[instances]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// instanceId, unique.
+    pub id: String,
+    /// Address.
+    pub ip: IpAddr,
+    /// instanceName.
+    pub name: String,
+    /// wanIpSet.
+    pub wan_ips: Vec<IpAddr>,
+}
+
+/// `[backends]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backends {
+    /// Where backend addresses may lie.
+    pub networks: Vec<IpNet>,
+}
+
+/// `[limits]`; 0 is no limit unless said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// 0 is what RLIMIT_NOFILE allows.
+    pub connections: u64,
+    /// Bytes; 414.
+    pub request_line: u64,
+    /// Bytes; 431.
+    pub request_head: u64,
+    /// Fields; 431.
+    pub request_fields: u64,
+    /// Bytes; 502.
+    pub response_head: u64,
+    /// Bytes; 413.
+    pub request_body: u64,
+    /// Entries.
+    pub persistence_entries: u64,
+    /// Bytes.
+    pub api_url_bytes: u64,
+    /// Bytes.
+    pub api_body_bytes: u64,
+    /// Requests.
+    pub api_nonces: u64,
+    /// For each key.
+    pub api_requests_per_second: u64,
+    /// Count.
+    pub load_balancers: u64,
+    /// Count.
+    pub listeners_per_load_balancer: u64,
+    /// Count.
+    pub rules_per_listener: u64,
+    /// Count.
+    pub backends_per_pool: u64,
+}
+
+/// `[timeouts]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a head is complete; 408.
+    pub client_header: Duration,
+    /// Between two reads of a body, or two writes of an answer; 408.
+    pub client_body: Duration,
+    /// Between two requests.
+    pub client_keepalive: Duration,
+    /// One attempt.
+    pub backend_connect: Duration,
+    /// Until the head of an answer, and between two reads; 504.
+    pub backend_response: Duration,
+    /// How long an idle connection is kept.
+    pub backend_keepalive: Duration,
+    /// Without a byte either way.
+    pub tunnel_idle: Duration,
+    /// Without a byte either way.
+    pub tcp_idle: Duration,
+    /// 0 resets at once.
+    pub drain: Duration,
+    /// Until a task is in force.
+    pub task: Duration,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Whether Via is added.
+    pub via: bool,
+    /// Without a backend: 200 to 599.
+    pub no_backend_status: u16,
+    /// A cookie's name.
+    pub session_cookie: String,
+}
+
+/// `health.http_method`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+}
+
+/// `[health]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Of HTTP probes, where the rule does not say.
+    pub http_method: HttpMethod,
+    /// Whether failing traffic takes a backend out for a while.
+    pub passive: bool,
+}
+
+/// `[prices]`, 0.01 CNY per hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prices {
+    /// loadBalancerType 2.
+    pub public: i64,
+    /// loadBalancerType 3.
+    pub private: i64,
+}
+
+/// `log.level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And events.
+    Info,
+    /// And details.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// What.
+    pub level: LogLevel,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file.
+    pub path: PathBuf,
+    /// What is allowed but risky.
+    pub warnings: Vec<String>,
+    /// Folder of the database.
+    pub state_dir: PathBuf,
+    /// `[api]`
+    pub api: Api,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[workers]`
+    pub workers: Workers,
+    /// `[vips]`
+    pub vips: Vips,
+    /// `[[instances]]`
+    pub instances: Vec<Instance>,
+    /// `[backends]`
+    pub backends: Backends,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[http]`
+    pub http: Http,
+    /// `[health]`
+    pub health: Health,
+    /// `[prices]`
+    pub prices: Prices,
+    /// `[log]`
+    pub log: Log,
+}
