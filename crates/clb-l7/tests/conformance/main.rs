@@ -9,5 +9,7 @@ mod fields;
 mod framing_answers;
 mod framing_requests;
 mod hop_by_hop;
+mod interim;
 mod host;
+mod persistence;
 mod request_line;

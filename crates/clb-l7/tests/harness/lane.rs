@@ -52,7 +52,7 @@ impl Source {
                 let served = plane.listen(&members);
                 Ok(Lane {
                     addr: served.addr(),
-                    served: Some(served),
+                    served: Mutex::new(Some(served)),
                     backends: Backends::Own(backends),
                     log,
                 })
@@ -63,7 +63,7 @@ impl Source {
                 while backend.accepted.recv_timeout(Duration::from_millis(3)).is_ok() {}
                 Ok(Lane {
                     addr: *addr,
-                    served: None,
+                    served: Mutex::new(None),
                     backends: Backends::Given(backend),
                     log,
                 })
@@ -147,7 +147,7 @@ const BARRIER: &str = "/barrier-of-the-test";
 /// What one row works with.
 pub struct Lane<'a> {
     pub addr: SocketAddr,
-    served: Option<Served<'a>>,
+    served: Mutex<Option<Served<'a>>>,
     backends: Backends<'a>,
     pub log: Log,
 }
@@ -226,8 +226,9 @@ impl Lane<'_> {
     }
 
     /// Takes the listener out of the gateway; returns when no worker accepts on it any more.
-    pub fn remove_listener(&mut self) -> Result<()> {
-        self.served.take().context("only in process")?;
+    pub fn remove_listener(&self) -> Result<()> {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.take().context("only in process")?;
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ pub use kinds::{
     OK, Then, answered, bad_answer, cut_answer, cut_head, either, first_backend, is_refused, never_complete,
     passed, passed_once, refused, refused_body, refused_by,
 };
+pub use clb_snapshot::HttpSettings as Settings;
 pub use lane::Lane;
 pub use message::{Answer, Body, Fields, Framing, Request, latin1};
 pub use wire::{Ending, Wire, patience};
@@ -25,7 +26,7 @@ pub use wire::{Ending, Wire, patience};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lane::Source;
 use wire::Log;
@@ -37,42 +38,6 @@ pub enum Place {
     Alive,
     /// Refuses to connect.
     Dead,
-}
-
-/// What the gateway is set to; the names and meanings of `[limits]` and `[timeouts]`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub request_line: usize,
-    pub request_head: usize,
-    pub request_fields: usize,
-    pub response_head: usize,
-    /// 0 for no limit.
-    pub request_body: u64,
-    pub client_header: Duration,
-    pub client_body: Duration,
-    pub client_keepalive: Duration,
-    pub backend_response: Duration,
-    pub backend_keepalive: Duration,
-    pub tunnel_idle: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let long = Duration::from_secs(60);
-        Self {
-            request_line: 16 << 10,
-            request_head: 64 << 10,
-            request_fields: 128,
-            response_head: 64 << 10,
-            request_body: 0,
-            client_header: long,
-            client_body: long,
-            client_keepalive: long,
-            backend_response: long,
-            backend_keepalive: long,
-            tunnel_idle: long,
-        }
-    }
 }
 
 type Script = Box<dyn Fn(&Lane<'_>) -> anyhow::Result<()> + Send + Sync>;

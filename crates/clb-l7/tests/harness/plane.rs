@@ -3,16 +3,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use clb_l4::worker::run_worker_with;
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
     PoolView, Service, Snapshot,
 };
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::Builder;
 
 use super::Settings;
 use super::wire::patience;
@@ -28,7 +27,9 @@ pub struct Plane {
 impl Plane {
     pub fn start(settings: &Settings) -> Self {
         let board = Arc::new(Board::new(WORKERS, plane_settings(settings), 0));
-        let workers = (0..WORKERS).map(|index| spawn(index, Arc::clone(&board))).collect();
+        let workers = (0..WORKERS)
+            .map(|index| clb_l4::spawn_worker(index, Arc::clone(&board), start).unwrap())
+            .collect();
         Self {
             board,
             publishing: Mutex::new(()),
@@ -107,22 +108,6 @@ impl Drop for Served<'_> {
     }
 }
 
-fn spawn(index: usize, board: Arc<Board>) -> JoinHandle<()> {
-    let (ready, is_ready) = mpsc::sync_channel(1);
-    let worker = std::thread::spawn(move || {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())
-            .unwrap();
-        ready.send(()).unwrap();
-        runtime.block_on(run_worker_with(index, board, |worker, listener| {
-            start(worker, listener)
-        }));
-    });
-    is_ready.recv().unwrap();
-    worker
-}
-
 fn start(
     _worker: &clb_l4::worker::Worker,
     _listener: Arc<Listener>,
@@ -130,10 +115,11 @@ fn start(
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-fn plane_settings(_settings: &Settings) -> PlaneSettings {
+fn plane_settings(settings: &Settings) -> PlaneSettings {
     PlaneSettings {
         backend_connect: patience(),
         tcp_idle: patience(),
         max_connections: u64::MAX,
+        http: settings.clone(),
     }
 }

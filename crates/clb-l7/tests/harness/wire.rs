@@ -84,6 +84,23 @@ impl Wire {
         &self.stream
     }
 
+    /// Sends these octets on a thread of its own, as far as the other side takes them.
+    pub fn send_aside(&self, octets: Vec<u8>) -> Result<std::thread::JoinHandle<()>> {
+        let mut stream = self.stream.try_clone()?;
+        self.log.octets(&self.who, "sends aside", &octets);
+        Ok(std::thread::spawn(move || {
+            let _ = stream.write_all(&octets);
+        }))
+    }
+
+    /// Sends each octet on its own.
+    pub fn send_each(&mut self, octets: impl AsRef<[u8]>) -> Result<()> {
+        for octet in octets.as_ref() {
+            self.send([*octet])?;
+        }
+        Ok(())
+    }
+
     /// Sends all; fails when the other side has gone.
     pub fn send(&mut self, octets: impl AsRef<[u8]>) -> Result<()> {
         let octets = octets.as_ref();
