@@ -4,7 +4,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bodies;
 mod chunked;
+mod early;
 mod fields;
 mod framing_answers;
 mod framing_requests;
@@ -13,3 +15,4 @@ mod interim;
 mod host;
 mod persistence;
 mod request_line;
+mod upgrade;
