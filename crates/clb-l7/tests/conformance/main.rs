@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod backends;
 mod bodies;
 mod chunked;
 mod early;
@@ -13,6 +14,8 @@ mod framing_requests;
 mod hop_by_hop;
 mod interim;
 mod host;
+mod limits;
 mod persistence;
 mod request_line;
+mod timeouts;
 mod upgrade;

@@ -74,6 +74,25 @@ impl Lane<'_> {
         }
     }
 
+    /// As [`next_wire`](Self::next_wire), for a client whose connection may end instead.
+    pub fn next_wire_or_end(&self, backend: Wire, client: &mut Wire) -> Result<Wire> {
+        let mut backend = backend;
+        let started = std::time::Instant::now();
+        while started.elapsed() < super::patience() {
+            if !backend.so_far()?.is_empty() {
+                return Ok(backend);
+            }
+            if let Some(fresh) = self.backend_within(0, Duration::from_millis(1))? {
+                return Ok(fresh);
+            }
+            client.so_far()?;
+            if client.has_ended() {
+                bail!("the client's connection has ended");
+            }
+        }
+        bail!("no further request reaches the backend, and the client's connection goes on")
+    }
+
     /// A plain request on this client connection is passed on and answered: the connection lives.
     pub fn lives(&self, client: &mut Wire, backend: Wire) -> Result<Wire> {
         client

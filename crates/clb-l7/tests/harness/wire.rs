@@ -237,6 +237,11 @@ impl Wire {
         Ok(!self.buffer.is_empty() || self.fill()?)
     }
 
+    /// Whether the other side has ended the connection, as far as was read.
+    pub fn has_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// What has come so far, without waiting.
     pub fn so_far(&mut self) -> Result<&[u8]> {
         self.stream.set_nonblocking(true)?;
