@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
-    Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Service,
+    Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
+    PoolKey, PoolView, Service,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -71,6 +71,7 @@ fn measure(connections: usize) -> Outcome<()> {
         backend_connect: Duration::from_secs(3),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        http: HttpSettings::default(),
     };
     let board = Arc::new(Board::new(WORKERS, settings, 1_000));
     for index in 0..WORKERS {

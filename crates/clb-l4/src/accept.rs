@@ -181,8 +181,9 @@ fn reset(stream: &TcpStream) {
     let _ = clb_net::set_linger_zero(stream);
 }
 
-/// Counts and, now and then, logs that the machine has run out of something.
-pub(crate) fn count_exhausted(board: &Board, what: Exhausted, error: &io::Error) -> Refusal {
+/// Counts and, now and then, logs that the machine has run out of something; the reason under
+/// which it is counted.
+pub fn count_exhausted(board: &Board, what: Exhausted, error: &io::Error) -> Refusal {
     let reason = match what {
         Exhausted::Descriptors => Refusal::Descriptors,
         Exhausted::Memory => Refusal::Memory,

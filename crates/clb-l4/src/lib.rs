@@ -12,7 +12,7 @@ mod relay;
 pub mod tcp;
 pub mod worker;
 
-pub use accept::{Accepted, accept};
+pub use accept::{Accepted, accept, count_exhausted};
 pub use connect::connect;
 pub use relay::{Ahead, Broken, Session, relay};
 pub use worker::{run_worker, spawn_worker};

@@ -1,1 +1,3 @@
 //! The HTTP proxy.
+
+pub mod http1;

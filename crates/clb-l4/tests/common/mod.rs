@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
-    Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Service,
+    Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
+    PoolKey, PoolView, Service,
 };
 
 pub const WORKERS: usize = 2;
@@ -26,6 +26,7 @@ pub fn settings() -> PlaneSettings {
         backend_connect: Duration::from_secs(10),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        http: HttpSettings::default(),
     }
 }
 

@@ -107,17 +107,32 @@ fn retries() {
     let mut rows = Vec::new();
     for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
         for reset in [false, true] {
-            rows.push(row(format!("{method} that is not answered ({})", if reset { "reset" } else { "closed" }), S, CLOSED, move |lane| {
-                let mut client = lane.client_sends(request(method))?;
-                let (first, mut backend) = any(lane, &[0, 1])?;
-                backend.request()?;
-                if reset { backend.reset()? } else { drop(backend) }
-                let (second, mut backend) = any(lane, &[0, 1])?;
-                ensure!(first != second, "the same backend again");
-                ensure!(backend.request()?.method == method);
-                backend.send("HTTP/1.1 204 N\r\n\r\n")?;
-                client.answer(method)?.status(204).map(|_| ())
-            }).pool(&[Alive, Alive]));
+            rows.push(
+                row(
+                    format!(
+                        "{method} that is not answered ({})",
+                        if reset { "reset" } else { "closed" }
+                    ),
+                    S,
+                    CLOSED,
+                    move |lane| {
+                        let mut client = lane.client_sends(request(method))?;
+                        let (first, mut backend) = any(lane, &[0, 1])?;
+                        backend.request()?;
+                        if reset {
+                            backend.reset()?
+                        } else {
+                            drop(backend)
+                        }
+                        let (second, mut backend) = any(lane, &[0, 1])?;
+                        ensure!(first != second, "the same backend again");
+                        ensure!(backend.request()?.method == method);
+                        backend.send("HTTP/1.1 204 N\r\n\r\n")?;
+                        client.answer(method)?.status(204).map(|_| ())
+                    },
+                )
+                .pool(&[Alive, Alive]),
+            );
         }
     }
     let once = |name: &'static str, octets: String, said: &'static str| {
@@ -129,46 +144,95 @@ fn retries() {
             drop(backend);
             client.answer("GET")?.status(502)?;
             for index in [0, 1] {
-                ensure!(lane.backend_within(index, Duration::from_millis(20))?.is_none(), "tried again");
+                ensure!(
+                    lane.backend_within(index, Duration::from_millis(20))?
+                        .is_none(),
+                    "tried again"
+                );
             }
             Ok(())
         })
         .pool(&[Alive, Alive])
     };
     rows.extend([
-        once("POST without a body that is not answered", request("POST").replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"), ""),
+        once(
+            "POST without a body that is not answered",
+            request("POST").replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"),
+            "",
+        ),
         once("PATCH that is not answered", request("PATCH"), ""),
-        once("an unknown method that is not answered", request("FROB"), ""),
-        once("PUT with a body that is not answered", "PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello".to_string(), ""),
-        once("GET of which half an answer came", GET.to_string(), "HTTP/1.1 200 OK\r\nConte"),
-        once("GET of which one octet of an answer came", GET.to_string(), "H"),
-        row("one backend that does not answer", S, "each backend once: 502", |lane| {
-            let mut client = lane.client_sends(GET)?;
-            let mut backend = lane.backend()?;
-            backend.request()?;
-            drop(backend);
-            client.answer("GET")?.status(502)?;
-            ensure!(lane.backend_within(0, Duration::from_millis(20))?.is_none(), "tried again");
-            Ok(())
-        }).own(),
-        row("five backends that do not answer", S, "at most three", |lane| {
-            let mut client = lane.client_sends(GET)?;
-            for _ in 0..3 {
-                any(lane, &[0, 1, 2, 3, 4])?.1.request()?;
-            }
-            client.answer("GET")?.status(502)?;
-            for index in 0..5 {
-                ensure!(lane.backend_within(index, Duration::from_millis(5))?.is_none(), "a fourth try");
-            }
-            Ok(())
-        }).pool(&[Alive; 5]),
-        row("an error answer is an answer", S, "5xx from a backend is not tried again", |lane| {
-            let mut client = lane.client_sends(GET)?;
-            let (_, mut backend) = any(lane, &[0, 1])?;
-            backend.request()?;
-            backend.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")?;
-            client.answer("GET")?.status(503)?.body.is("no")
-        }).pool(&[Alive, Alive]),
+        once(
+            "an unknown method that is not answered",
+            request("FROB"),
+            "",
+        ),
+        once(
+            "PUT with a body that is not answered",
+            "PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello".to_string(),
+            "",
+        ),
+        once(
+            "GET of which half an answer came",
+            GET.to_string(),
+            "HTTP/1.1 200 OK\r\nConte",
+        ),
+        once(
+            "GET of which one octet of an answer came",
+            GET.to_string(),
+            "H",
+        ),
+        row(
+            "one backend that does not answer",
+            S,
+            "each backend once: 502",
+            |lane| {
+                let mut client = lane.client_sends(GET)?;
+                let mut backend = lane.backend()?;
+                backend.request()?;
+                drop(backend);
+                client.answer("GET")?.status(502)?;
+                ensure!(
+                    lane.backend_within(0, Duration::from_millis(20))?.is_none(),
+                    "tried again"
+                );
+                Ok(())
+            },
+        )
+        .own(),
+        row(
+            "five backends that do not answer",
+            S,
+            "at most three",
+            |lane| {
+                let mut client = lane.client_sends(GET)?;
+                for _ in 0..3 {
+                    any(lane, &[0, 1, 2, 3, 4])?.1.request()?;
+                }
+                client.answer("GET")?.status(502)?;
+                for index in 0..5 {
+                    ensure!(
+                        lane.backend_within(index, Duration::from_millis(5))?
+                            .is_none(),
+                        "a fourth try"
+                    );
+                }
+                Ok(())
+            },
+        )
+        .pool(&[Alive; 5]),
+        row(
+            "an error answer is an answer",
+            S,
+            "5xx from a backend is not tried again",
+            |lane| {
+                let mut client = lane.client_sends(GET)?;
+                let (_, mut backend) = any(lane, &[0, 1])?;
+                backend.request()?;
+                backend.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")?;
+                client.answer("GET")?.status(503)?.body.is("no")
+            },
+        )
+        .pool(&[Alive, Alive]),
     ]);
     run("retries", rows);
 }
@@ -192,73 +256,134 @@ fn kept_connections() {
         .into_iter()
         .flat_map(|method| {
             [false, true].map(|reset| {
-                row(format!("{method} on a kept connection that is closed under it ({reset})"), "RFC 9112 9.3.1, semantics 6", WHY, move |lane| {
-                    let (mut client, mut backend) = kept(lane)?;
-                    client.send(request(method))?;
-                    backend.request()?;
-                    if reset { backend.reset()? } else { drop(backend) }
-                    again(lane, &mut client)
-                }).own()
+                row(
+                    format!("{method} on a kept connection that is closed under it ({reset})"),
+                    "RFC 9112 9.3.1, semantics 6",
+                    WHY,
+                    move |lane| {
+                        let (mut client, mut backend) = kept(lane)?;
+                        client.send(request(method))?;
+                        backend.request()?;
+                        if reset {
+                            backend.reset()?
+                        } else {
+                            drop(backend)
+                        }
+                        again(lane, &mut client)
+                    },
+                )
+                .own()
             })
         })
         .collect();
     rows.extend([
-        row("POST with a body on a kept connection that is closed under it", "RFC 9110 9.2.2", "not repeated: 502", |lane| {
-            let (mut client, mut backend) = kept(lane)?;
-            client.send(POST)?;
-            backend.request()?;
-            drop(backend);
-            client.answer("POST")?.status(502)?;
-            ensure!(lane.backend_within(0, Duration::from_millis(20))?.is_none(), "tried again");
-            Ok(())
-        }).own(),
-        row("POST without a body on a kept connection that is closed under it", "RFC 9110 9.2.2", "not repeated: 502", |lane| {
-            let (mut client, mut backend) = kept(lane)?;
-            client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")?;
-            backend.request()?;
-            drop(backend);
-            client.answer("POST")?.status(502)?;
-            ensure!(lane.backend_within(0, Duration::from_millis(20))?.is_none(), "tried again");
-            Ok(())
-        }).own(),
-        row("PUT with a body that was sent on a kept connection that is closed under it", "semantics 6", "the body cannot be sent again: 502", |lane| {
-            let (mut client, mut backend) = kept(lane)?;
-            client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello")?;
-            backend.request()?;
-            drop(backend);
-            client.answer("PUT")?.status(502).map(|_| ())
-        }).own(),
-        row("a fresh connection after a kept one is tried once", "semantics 6", "once more, not for ever", |lane| {
-            let (mut client, mut backend) = kept(lane)?;
-            client.send(GET)?;
-            backend.request()?;
-            drop(backend);
-            let mut fresh = lane.backend()?;
-            fresh.request()?;
-            drop(fresh);
-            client.answer("GET")?.status(502)?;
-            ensure!(lane.backend_within(0, Duration::from_millis(20))?.is_none(), "a third try");
-            Ok(())
-        }).own(),
-        row("a kept connection that half an answer came on", "RFC 9110 9.2.2", "an answer has begun: 502", |lane| {
-            let (mut client, mut backend) = kept(lane)?;
-            client.send(GET)?;
-            backend.request()?;
-            backend.send("HTTP/1.1 2")?;
-            drop(backend);
-            client.answer("GET")?.status(502).map(|_| ())
-        }).own(),
+        row(
+            "POST with a body on a kept connection that is closed under it",
+            "RFC 9110 9.2.2",
+            "not repeated: 502",
+            |lane| {
+                let (mut client, mut backend) = kept(lane)?;
+                client.send(POST)?;
+                backend.request()?;
+                drop(backend);
+                client.answer("POST")?.status(502)?;
+                ensure!(
+                    lane.backend_within(0, Duration::from_millis(20))?.is_none(),
+                    "tried again"
+                );
+                Ok(())
+            },
+        )
+        .own(),
+        row(
+            "POST without a body on a kept connection that is closed under it",
+            "RFC 9110 9.2.2",
+            "not repeated: 502",
+            |lane| {
+                let (mut client, mut backend) = kept(lane)?;
+                client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")?;
+                backend.request()?;
+                drop(backend);
+                client.answer("POST")?.status(502)?;
+                ensure!(
+                    lane.backend_within(0, Duration::from_millis(20))?.is_none(),
+                    "tried again"
+                );
+                Ok(())
+            },
+        )
+        .own(),
+        row(
+            "PUT with a body that was sent on a kept connection that is closed under it",
+            "semantics 6",
+            "the body cannot be sent again: 502",
+            |lane| {
+                let (mut client, mut backend) = kept(lane)?;
+                client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello")?;
+                backend.request()?;
+                drop(backend);
+                client.answer("PUT")?.status(502).map(|_| ())
+            },
+        )
+        .own(),
+        row(
+            "a fresh connection after a kept one is tried once",
+            "semantics 6",
+            "once more, not for ever",
+            |lane| {
+                let (mut client, mut backend) = kept(lane)?;
+                client.send(GET)?;
+                backend.request()?;
+                drop(backend);
+                let mut fresh = lane.backend()?;
+                fresh.request()?;
+                drop(fresh);
+                client.answer("GET")?.status(502)?;
+                ensure!(
+                    lane.backend_within(0, Duration::from_millis(20))?.is_none(),
+                    "a third try"
+                );
+                Ok(())
+            },
+        )
+        .own(),
+        row(
+            "a kept connection that half an answer came on",
+            "RFC 9110 9.2.2",
+            "an answer has begun: 502",
+            |lane| {
+                let (mut client, mut backend) = kept(lane)?;
+                client.send(GET)?;
+                backend.request()?;
+                backend.send("HTTP/1.1 2")?;
+                drop(backend);
+                client.answer("GET")?.status(502).map(|_| ())
+            },
+        )
+        .own(),
     ]);
     for reset in [false, true] {
-        rows.push(row(format!("POST when the kept connection was closed before it ({reset})"), "semantics 6", "validated before reuse: a fresh connection", move |lane| {
-            let (mut client, backend) = kept(lane)?;
-            if reset { backend.reset()? } else { drop(backend) }
-            client.send(POST)?;
-            let mut fresh = lane.backend()?;
-            fresh.request()?.body.is("hello")?;
-            fresh.send(OK)?;
-            client.answer("POST")?.status(200)?.body.is("ok")
-        }).own());
+        rows.push(
+            row(
+                format!("POST when the kept connection was closed before it ({reset})"),
+                "semantics 6",
+                "validated before reuse: a fresh connection",
+                move |lane| {
+                    let (mut client, backend) = kept(lane)?;
+                    if reset {
+                        backend.reset()?
+                    } else {
+                        drop(backend)
+                    }
+                    client.send(POST)?;
+                    let mut fresh = lane.backend()?;
+                    fresh.request()?.body.is("hello")?;
+                    fresh.send(OK)?;
+                    client.answer("POST")?.status(200)?.body.is("ok")
+                },
+            )
+            .own(),
+        );
     }
     run("kept connections", rows);
 }

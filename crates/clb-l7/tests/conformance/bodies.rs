@@ -13,7 +13,9 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// Octets that show a shift, a loss or a repetition anywhere.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    (0..length as u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
 }
 
 /// The chunks of a body, in uneven sizes.
@@ -35,9 +37,17 @@ fn chunked(data: &[u8]) -> Vec<u8> {
 
 fn framed(start: &str, data: &[u8], by_chunks: bool) -> Vec<u8> {
     if by_chunks {
-        [format!("{start}Transfer-Encoding: chunked\r\n\r\n").as_bytes(), &chunked(data)].concat()
+        [
+            format!("{start}Transfer-Encoding: chunked\r\n\r\n").as_bytes(),
+            &chunked(data),
+        ]
+        .concat()
     } else {
-        [format!("{start}Content-Length: {}\r\n\r\n", data.len()).as_bytes(), data].concat()
+        [
+            format!("{start}Content-Length: {}\r\n\r\n", data.len()).as_bytes(),
+            data,
+        ]
+        .concat()
     }
 }
 
@@ -49,50 +59,76 @@ fn sizes() {
     for size in SIZES {
         for by_chunks in [false, true] {
             let how = if by_chunks { "chunks" } else { "a length" };
-            rows.push(row(format!("request of {size} octets by {how}"), S, WHY, move |lane| {
-                let data = pattern(size);
-                let mut client = lane.client()?;
-                let sending = client.send_aside(framed("POST / HTTP/1.1\r\nHost: test\r\n", &data, by_chunks))?;
-                let mut backend = lane.backend()?;
-                backend.request()?.body.is(&data)?;
-                backend.send(OK)?;
-                client.answer("POST")?.status(200)?.body.is("ok")?;
-                sending.join().unwrap();
-                lane.lives(&mut client, backend).map(|_| ())
-            }));
-            rows.push(row(format!("answer of {size} octets by {how}"), S, WHY, move |lane| {
+            rows.push(row(
+                format!("request of {size} octets by {how}"),
+                S,
+                WHY,
+                move |lane| {
+                    let data = pattern(size);
+                    let mut client = lane.client()?;
+                    let sending = client.send_aside(framed(
+                        "POST / HTTP/1.1\r\nHost: test\r\n",
+                        &data,
+                        by_chunks,
+                    ))?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?.body.is(&data)?;
+                    backend.send(OK)?;
+                    client.answer("POST")?.status(200)?.body.is("ok")?;
+                    sending.join().unwrap();
+                    lane.lives(&mut client, backend).map(|_| ())
+                },
+            ));
+            rows.push(row(
+                format!("answer of {size} octets by {how}"),
+                S,
+                WHY,
+                move |lane| {
+                    let data = pattern(size);
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    let sending =
+                        backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, by_chunks))?;
+                    client.answer("GET")?.status(200)?.body.is(&data)?;
+                    sending.join().unwrap();
+                    lane.lives(&mut client, backend).map(|_| ())
+                },
+            ));
+        }
+        rows.push(row(
+            format!("answer of {size} octets until the end"),
+            S,
+            WHY,
+            move |lane| {
                 let data = pattern(size);
                 let mut client = lane.client_sends(GET)?;
                 let mut backend = lane.backend()?;
                 backend.request()?;
-                let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, by_chunks))?;
+                let sending =
+                    backend.send_aside([b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &data].concat())?;
+                // The socket ends when both handles are gone.
+                drop(backend);
                 client.answer("GET")?.status(200)?.body.is(&data)?;
                 sending.join().unwrap();
-                lane.lives(&mut client, backend).map(|_| ())
-            }));
-        }
-        rows.push(row(format!("answer of {size} octets until the end"), S, WHY, move |lane| {
-            let data = pattern(size);
-            let mut client = lane.client_sends(GET)?;
-            let mut backend = lane.backend()?;
-            backend.request()?;
-            let sending = backend.send_aside([b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &data].concat())?;
-            // The socket ends when both handles are gone.
-            drop(backend);
-            client.answer("GET")?.status(200)?.body.is(&data)?;
-            sending.join().unwrap();
-            Ok(())
-        }));
-        rows.push(row(format!("answer of {size} octets by chunks to HTTP/1.0"), S, WHY, move |lane| {
-            let data = pattern(size);
-            let mut client = lane.client_sends("GET / HTTP/1.0\r\nHost: test\r\n\r\n")?;
-            let mut backend = lane.backend()?;
-            backend.request()?;
-            let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, true))?;
-            client.answer("GET")?.status(200)?.body.is(&data)?;
-            sending.join().unwrap();
-            client.expect_end()
-        }));
+                Ok(())
+            },
+        ));
+        rows.push(row(
+            format!("answer of {size} octets by chunks to HTTP/1.0"),
+            S,
+            WHY,
+            move |lane| {
+                let data = pattern(size);
+                let mut client = lane.client_sends("GET / HTTP/1.0\r\nHost: test\r\n\r\n")?;
+                let mut backend = lane.backend()?;
+                backend.request()?;
+                let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, true))?;
+                client.answer("GET")?.status(200)?.body.is(&data)?;
+                sending.join().unwrap();
+                client.expect_end()
+            },
+        ));
     }
     run("sizes of bodies", rows);
 }
@@ -102,112 +138,164 @@ fn pieces() {
     let mut rows = Vec::new();
     for by_chunks in [false, true] {
         let how = if by_chunks { "chunks" } else { "a length" };
-        rows.push(row(format!("request by {how}, octet by octet"), "RFC 9112 2.1", WHY, move |lane| {
-            let data = pattern(100);
-            let mut client = lane.client()?;
-            client.send_each(framed("POST / HTTP/1.1\r\nHost: test\r\nX-A: b\r\n", &data, by_chunks))?;
-            let mut backend = lane.backend()?;
-            let request = backend.request()?;
-            request.body.is(&data)?;
-            request.fields.is("x-a", "b")?;
-            backend.send(OK)?;
-            client.answer("POST")?.body.is("ok")?;
-            lane.lives(&mut client, backend).map(|_| ())
-        }));
-        rows.push(row(format!("answer by {how}, octet by octet"), "RFC 9112 2.1", WHY, move |lane| {
-            let data = pattern(100);
+        rows.push(row(
+            format!("request by {how}, octet by octet"),
+            "RFC 9112 2.1",
+            WHY,
+            move |lane| {
+                let data = pattern(100);
+                let mut client = lane.client()?;
+                client.send_each(framed(
+                    "POST / HTTP/1.1\r\nHost: test\r\nX-A: b\r\n",
+                    &data,
+                    by_chunks,
+                ))?;
+                let mut backend = lane.backend()?;
+                let request = backend.request()?;
+                request.body.is(&data)?;
+                request.fields.is("x-a", "b")?;
+                backend.send(OK)?;
+                client.answer("POST")?.body.is("ok")?;
+                lane.lives(&mut client, backend).map(|_| ())
+            },
+        ));
+        rows.push(row(
+            format!("answer by {how}, octet by octet"),
+            "RFC 9112 2.1",
+            WHY,
+            move |lane| {
+                let data = pattern(100);
+                let mut client = lane.client_sends(GET)?;
+                let mut backend = lane.backend()?;
+                backend.request()?;
+                backend.send_each(framed("HTTP/1.1 200 OK\r\nX-A: b\r\n", &data, by_chunks))?;
+                let answer = client.answer("GET")?;
+                answer.status(200)?.body.is(&data)?;
+                answer.fields.is("x-a", "b")?;
+                lane.lives(&mut client, backend).map(|_| ())
+            },
+        ));
+        rows.push(row(
+            format!("request by {how}, each piece seen before the next is sent"),
+            S,
+            "bodies stream: what came is passed on without waiting for more",
+            move |lane| {
+                let octets = framed("POST / HTTP/1.1\r\nHost: test\r\n", b"abc", by_chunks);
+                let head = octets
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .unwrap_or(0)
+                    + 4;
+                let pieces: Vec<&[u8]> = if by_chunks {
+                    octets[head..].split_inclusive(|c| *c == b'\n').collect()
+                } else {
+                    octets[head..].chunks(1).collect()
+                };
+                let mut client = lane.client_sends(&octets[..head])?;
+                let mut backend = lane.backend()?;
+                let request = backend.request_head()?;
+                for piece in pieces {
+                    client.send(piece)?;
+                    if piece == b"a" {
+                        ensure!(backend.wait()?);
+                    }
+                }
+                backend.body(request.body.framing)?.is("abc")?;
+                backend.send(OK)?;
+                client.answer("POST")?.body.is("ok")
+            },
+        ));
+    }
+    rows.push(row(
+        "an answer in pieces, each seen before the next is sent",
+        S,
+        "bodies stream: what came is passed on without waiting for more",
+        |lane| {
             let mut client = lane.client_sends(GET)?;
             let mut backend = lane.backend()?;
             backend.request()?;
-            backend.send_each(framed("HTTP/1.1 200 OK\r\nX-A: b\r\n", &data, by_chunks))?;
-            let answer = client.answer("GET")?;
-            answer.status(200)?.body.is(&data)?;
-            answer.fields.is("x-a", "b")?;
-            lane.lives(&mut client, backend).map(|_| ())
-        }));
-        rows.push(row(format!("request by {how}, each piece seen before the next is sent"), S, "bodies stream: what came is passed on without waiting for more", move |lane| {
-            let octets = framed("POST / HTTP/1.1\r\nHost: test\r\n", b"abc", by_chunks);
-            let head = octets.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0) + 4;
-            let pieces: Vec<&[u8]> = if by_chunks { octets[head..].split_inclusive(|c| *c == b'\n').collect() } else { octets[head..].chunks(1).collect() };
-            let mut client = lane.client_sends(&octets[..head])?;
+            backend.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")?;
+            client.answer_head("GET")?.status(200)?;
+            for octet in ["h", "e", "l", "l", "o"] {
+                backend.send(octet)?;
+                client.expect(octet)?;
+            }
+            Ok(())
+        },
+    ));
+    rows.push(row(
+        "chunks in pieces, each seen before the next is sent",
+        S,
+        "bodies stream: a chunk is passed on without waiting for the next",
+        |lane| {
+            let mut client = lane.client_sends(GET)?;
             let mut backend = lane.backend()?;
-            let request = backend.request_head()?;
-            for piece in pieces {
-                client.send(piece)?;
-                if piece == b"a" {
-                    ensure!(backend.wait()?);
+            backend.request()?;
+            backend.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            let head = client.answer_head("GET")?;
+            for octet in ["h", "e", "l", "l", "o"] {
+                backend.send(format!("1\r\n{octet}\r\n"))?;
+                ensure!(client.wait()?);
+                let size = client.read_until(b"\r\n")?;
+                ensure!(size.starts_with(b"1"), "{}", size.escape_ascii());
+                client.expect(format!("{octet}\r\n"))?;
+            }
+            backend.send("0\r\n\r\n")?;
+            client.body(head.body.framing)?.is("")
+        },
+    ));
+    rows.push(row(
+        "an answer until the end, each piece seen before the next is sent",
+        S,
+        "bodies stream: what came is passed on without waiting for more",
+        |lane| {
+            let mut client = lane.client_sends(GET)?;
+            let mut backend = lane.backend()?;
+            backend.request()?;
+            backend.send("HTTP/1.1 200 OK\r\n\r\n")?;
+            let head = client.answer_head("GET")?;
+            let mut seen = Vec::new();
+            for octet in *b"hello" {
+                backend.send([octet])?;
+                ensure!(client.wait()?);
+                if head.body.framing == Framing::Chunked {
+                    client.read_until(b"\r\n")?;
+                    seen.extend(client.read_some(1)?);
+                    client.expect("\r\n")?;
+                } else {
+                    seen.extend(client.read_some(1)?);
                 }
             }
-            backend.body(request.body.framing)?.is("abc")?;
-            backend.send(OK)?;
-            client.answer("POST")?.body.is("ok")
-        }));
-    }
-    rows.push(row("an answer in pieces, each seen before the next is sent", S, "bodies stream: what came is passed on without waiting for more", |lane| {
-        let mut client = lane.client_sends(GET)?;
-        let mut backend = lane.backend()?;
-        backend.request()?;
-        backend.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")?;
-        client.answer_head("GET")?.status(200)?;
-        for octet in ["h", "e", "l", "l", "o"] {
-            backend.send(octet)?;
-            client.expect(octet)?;
-        }
-        Ok(())
-    }));
-    rows.push(row("chunks in pieces, each seen before the next is sent", S, "bodies stream: a chunk is passed on without waiting for the next", |lane| {
-        let mut client = lane.client_sends(GET)?;
-        let mut backend = lane.backend()?;
-        backend.request()?;
-        backend.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-        let head = client.answer_head("GET")?;
-        for octet in ["h", "e", "l", "l", "o"] {
-            backend.send(format!("1\r\n{octet}\r\n"))?;
-            ensure!(client.wait()?);
-            let size = client.read_until(b"\r\n")?;
-            ensure!(size.starts_with(b"1"), "{}", size.escape_ascii());
-            client.expect(format!("{octet}\r\n"))?;
-        }
-        backend.send("0\r\n\r\n")?;
-        client.body(head.body.framing)?.is("")
-    }));
-    rows.push(row("an answer until the end, each piece seen before the next is sent", S, "bodies stream: what came is passed on without waiting for more", |lane| {
-        let mut client = lane.client_sends(GET)?;
-        let mut backend = lane.backend()?;
-        backend.request()?;
-        backend.send("HTTP/1.1 200 OK\r\n\r\n")?;
-        let head = client.answer_head("GET")?;
-        let mut seen = Vec::new();
-        for octet in *b"hello" {
-            backend.send([octet])?;
-            ensure!(client.wait()?);
-            if head.body.framing == Framing::Chunked {
-                client.read_until(b"\r\n")?;
-                seen.extend(client.read_some(1)?);
-                client.expect("\r\n")?;
-            } else {
-                seen.extend(client.read_some(1)?);
-            }
-        }
-        ensure!(seen == b"hello");
-        drop(backend);
-        client.body(head.body.framing)?.is("")
-    }));
-    rows.push(row("both bodies at the same time", S, "an answer may flow while the request still comes", |lane| {
-        let data = pattern(1 << 20);
-        let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1048576\r\n\r\n")?;
-        let mut backend = lane.backend()?;
-        backend.request_head()?;
-        backend.send("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n")?;
-        client.answer_head("POST")?.status(200)?;
-        for piece in data.chunks(1 << 16) {
-            client.send(piece)?;
-            backend.expect(piece)?;
-            backend.send(piece)?;
-            client.expect(piece)?;
-        }
-        lane.lives(&mut client, backend).map(|_| ())
-    }).own());
+            ensure!(seen == b"hello");
+            drop(backend);
+            client.body(head.body.framing)?.is("")
+        },
+    ));
+    rows.push(
+        row(
+            "both bodies at the same time",
+            S,
+            "an answer may flow while the request still comes",
+            |lane| {
+                let data = pattern(1 << 20);
+                let mut client = lane.client_sends(
+                    "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1048576\r\n\r\n",
+                )?;
+                let mut backend = lane.backend()?;
+                backend.request_head()?;
+                backend.send("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n")?;
+                client.answer_head("POST")?.status(200)?;
+                for piece in data.chunks(1 << 16) {
+                    client.send(piece)?;
+                    backend.expect(piece)?;
+                    backend.send(piece)?;
+                    client.expect(piece)?;
+                }
+                lane.lives(&mut client, backend).map(|_| ())
+            },
+        )
+        .own(),
+    );
     run("bodies in pieces", rows);
 }
 
@@ -220,7 +308,9 @@ fn fill(mut stream: &std::net::TcpStream, most: usize) -> Result<usize> {
     while taken < most {
         match stream.write(&block) {
             Ok(length) => taken += length,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                break;
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -237,36 +327,61 @@ fn backpressure() {
     run(
         "backpressure",
         vec![
-            row("a client that does not read stops the backend", B, "bounded buffers", |lane| {
-                let client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n"))?;
-                let taken = fill(backend.stream(), TOTAL)?;
-                ensure!(taken < BOUND, "{taken} octets were taken for a client that reads nothing");
-                drop(client);
-                Ok(())
-            }),
-            row("a backend that does not read stops the client", B, "bounded buffers", |lane| {
-                let client = lane.client_sends(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {TOTAL}\r\n\r\n"))?;
-                let backend = lane.backend()?;
-                let taken = fill(client.stream(), TOTAL)?;
-                ensure!(taken < BOUND, "{taken} octets were taken for a backend that reads nothing");
-                drop(backend);
-                Ok(())
-            }),
-            row("a slow reader gets all", B, "backpressure loses nothing", |lane| {
-                let data = pattern(8 << 20);
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, true))?;
-                let head = client.answer_head("GET")?;
-                std::thread::sleep(Duration::from_millis(200));
-                client.body(head.body.framing)?.is(&data)?;
-                sending.join().unwrap();
-                Ok(())
-            }),
+            row(
+                "a client that does not read stops the backend",
+                B,
+                "bounded buffers",
+                |lane| {
+                    let client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n"
+                    ))?;
+                    let taken = fill(backend.stream(), TOTAL)?;
+                    ensure!(
+                        taken < BOUND,
+                        "{taken} octets were taken for a client that reads nothing"
+                    );
+                    drop(client);
+                    Ok(())
+                },
+            ),
+            row(
+                "a backend that does not read stops the client",
+                B,
+                "bounded buffers",
+                |lane| {
+                    let client = lane.client_sends(format!(
+                        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {TOTAL}\r\n\r\n"
+                    ))?;
+                    let backend = lane.backend()?;
+                    let taken = fill(client.stream(), TOTAL)?;
+                    ensure!(
+                        taken < BOUND,
+                        "{taken} octets were taken for a backend that reads nothing"
+                    );
+                    drop(backend);
+                    Ok(())
+                },
+            ),
+            row(
+                "a slow reader gets all",
+                B,
+                "backpressure loses nothing",
+                |lane| {
+                    let data = pattern(8 << 20);
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, true))?;
+                    let head = client.answer_head("GET")?;
+                    std::thread::sleep(Duration::from_millis(200));
+                    client.body(head.body.framing)?.is(&data)?;
+                    sending.join().unwrap();
+                    Ok(())
+                },
+            ),
         ],
     );
 }

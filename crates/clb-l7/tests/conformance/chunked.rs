@@ -15,7 +15,8 @@ fn hello(request: &Request) -> Result<()> {
 #[test]
 fn syntax() {
     const S: &str = "RFC 9112 7.1";
-    const WHY: &str = "a chunk is a hexadecimal size, perhaps extensions, CRLF, that many octets, CRLF";
+    const WHY: &str =
+        "a chunk is a hexadecimal size, perhaps extensions, CRLF, that many octets, CRLF";
     let mut rows: Vec<Row> = [
         ("no size", "\r\nhello\r\n0\r\n\r\n"),
         ("a size with 0x", "0x5\r\nhello\r\n0\r\n\r\n"),
@@ -31,11 +32,23 @@ fn syntax() {
         ("a size with an underscore", "0_5\r\nhello\r\n0\r\n\r\n"),
         ("a size with a quote", "\"5\"\r\nhello\r\n0\r\n\r\n"),
         ("two sizes", "5 5\r\nhello\r\n0\r\n\r\n"),
-        ("a size that overflows 64 bits", "10000000000000005\r\nhello\r\n0\r\n\r\n"),
-        ("a size that overflows by far", "ffffffffffffffffffff5\r\nhello\r\n0\r\n\r\n"),
-        ("a size that overflows 32 bits twice", "100000000000000000000000000000005\r\nhello\r\n0\r\n\r\n"),
+        (
+            "a size that overflows 64 bits",
+            "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        ),
+        (
+            "a size that overflows by far",
+            "ffffffffffffffffffff5\r\nhello\r\n0\r\n\r\n",
+        ),
+        (
+            "a size that overflows 32 bits twice",
+            "100000000000000000000000000000005\r\nhello\r\n0\r\n\r\n",
+        ),
         ("NUL in the size", "5\0\r\nhello\r\n0\r\n\r\n"),
-        ("a control octet before the size", "\x0b5\r\nhello\r\n0\r\n\r\n"),
+        (
+            "a control octet before the size",
+            "\x0b5\r\nhello\r\n0\r\n\r\n",
+        ),
         ("a LF behind the size", "5\nhello\r\n0\r\n\r\n"),
         ("a CR behind the size", "5\rhello\r\n0\r\n\r\n"),
         ("two CRs behind the size", "5\r\r\nhello\r\n0\r\n\r\n"),
@@ -45,7 +58,10 @@ fn syntax() {
         ("data longer than the size", "4\r\nhello\r\n0\r\n\r\n"),
         ("data shorter than the size", "6\r\nhello\r\n0\r\n\r\n"),
         ("two octets instead of CRLF", "5\r\nhelloXX0\r\n\r\n"),
-        ("an empty line between chunks", "5\r\nhello\r\n\r\n0\r\n\r\n"),
+        (
+            "an empty line between chunks",
+            "5\r\nhello\r\n\r\n0\r\n\r\n",
+        ),
         ("a LF behind the last chunk", "5\r\nhello\r\n0\n\r\n"),
         ("a LF as the last line", "5\r\nhello\r\n0\r\n\n"),
         ("a CR as the last line", "5\r\nhello\r\n0\r\n\rX"),
@@ -54,9 +70,15 @@ fn syntax() {
         ("a last chunk of 0x0", "5\r\nhello\r\n0x0\r\n\r\n"),
         ("a last chunk with a letter", "5\r\nhello\r\n0z\r\n\r\n"),
         ("no chunk but data", "hello"),
-        ("a request instead of a chunk", "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n"),
+        (
+            "a request instead of a chunk",
+            "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n",
+        ),
         ("a colon behind the size", "5: a\r\nhello\r\n0\r\n\r\n"),
-        ("an equals sign behind the size", "5=a\r\nhello\r\n0\r\n\r\n"),
+        (
+            "an equals sign behind the size",
+            "5=a\r\nhello\r\n0\r\n\r\n",
+        ),
     ]
     .into_iter()
     .map(|(name, chunks)| refused_body(format!("chunk: {name}"), S, WHY, chunked(chunks)))
@@ -65,19 +87,60 @@ fn syntax() {
     rows.extend(
         [
             ("one chunk", "5\r\nhello\r\n0\r\n\r\n"),
-            ("five chunks", "1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n"),
+            (
+                "five chunks",
+                "1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n",
+            ),
             ("a size with zeros", "0005\r\nhello\r\n0\r\n\r\n"),
             ("a last chunk of many zeros", "5\r\nhello\r\n0000\r\n\r\n"),
         ]
         .map(|(name, chunks)| passed(format!("chunk: {name}"), S, "valid", chunked(chunks), hello)),
     );
     rows.extend([
-        passed("chunk: no data", S, "an empty body", chunked("0\r\n\r\n"), |request| request.body.is("")),
-        passed("chunk: a size in small letters", S, "hexadecimal", chunked("a\r\n0123456789\r\n0\r\n\r\n"), |request| request.body.is("0123456789")),
-        passed("chunk: a size in capitals", S, "hexadecimal", chunked("A\r\n0123456789\r\n0\r\n\r\n"), |request| request.body.is("0123456789")),
-        passed("chunk: data that looks like chunks", S, "the size decides", chunked("c\r\n0\r\n\r\n0\r\n\r\nGE\r\n0\r\n\r\n"), |request| request.body.is("0\r\n\r\n0\r\n\r\nGE")),
-        either("chunk: a space behind the size", S, "no grammar, but a known habit of old senders", &[400], chunked("5 \r\nhello\r\n0\r\n\r\n"), hello),
-        either("chunk: a size with 40 zeros", S, "valid, unless it is too long", &[400], chunked("00000000000000000000000000000000000000005\r\nhello\r\n0\r\n\r\n"), hello),
+        passed(
+            "chunk: no data",
+            S,
+            "an empty body",
+            chunked("0\r\n\r\n"),
+            |request| request.body.is(""),
+        ),
+        passed(
+            "chunk: a size in small letters",
+            S,
+            "hexadecimal",
+            chunked("a\r\n0123456789\r\n0\r\n\r\n"),
+            |request| request.body.is("0123456789"),
+        ),
+        passed(
+            "chunk: a size in capitals",
+            S,
+            "hexadecimal",
+            chunked("A\r\n0123456789\r\n0\r\n\r\n"),
+            |request| request.body.is("0123456789"),
+        ),
+        passed(
+            "chunk: data that looks like chunks",
+            S,
+            "the size decides",
+            chunked("c\r\n0\r\n\r\n0\r\n\r\nGE\r\n0\r\n\r\n"),
+            |request| request.body.is("0\r\n\r\n0\r\n\r\nGE"),
+        ),
+        either(
+            "chunk: a space behind the size",
+            S,
+            "no grammar, but a known habit of old senders",
+            &[400],
+            chunked("5 \r\nhello\r\n0\r\n\r\n"),
+            hello,
+        ),
+        either(
+            "chunk: a size with 40 zeros",
+            S,
+            "valid, unless it is too long",
+            &[400],
+            chunked("00000000000000000000000000000000000000005\r\nhello\r\n0\r\n\r\n"),
+            hello,
+        ),
     ]);
     run("chunk syntax", rows);
 }
@@ -97,7 +160,13 @@ fn extensions() {
     ]
     .into_iter()
     .map(|(name, extension)| {
-        passed(format!("chunk extension: {name}"), S, IGNORE, chunked(&format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n")), hello)
+        passed(
+            format!("chunk extension: {name}"),
+            S,
+            IGNORE,
+            chunked(&format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n")),
+            hello,
+        )
     })
     .collect();
     rows.extend(
@@ -111,7 +180,14 @@ fn extensions() {
             ("a quote without its end", ";a=\"b"),
         ]
         .map(|(name, extension)| {
-            either(format!("chunk extension: {name}"), S, "bad white space or no grammar: ignored or refused", &[400], chunked(&format!("5{extension}\r\nhello\r\n0\r\n\r\n")), hello)
+            either(
+                format!("chunk extension: {name}"),
+                S,
+                "bad white space or no grammar: ignored or refused",
+                &[400],
+                chunked(&format!("5{extension}\r\nhello\r\n0\r\n\r\n")),
+                hello,
+            )
         }),
     );
     rows.extend(
@@ -119,39 +195,59 @@ fn extensions() {
             ("a LF in it", "5;a\nb\r\nhello\r\n0\r\n\r\n"),
             ("a LF behind it", "5;a\nhello\r\n0\r\n\r\n"),
             ("a bare CR in it", "5;a\rb\r\nhello\r\n0\r\n\r\n"),
-            ("a bare CR behind the semicolon", "5;\r\r\nhello\r\n0\r\n\r\n"),
+            (
+                "a bare CR behind the semicolon",
+                "5;\r\r\nhello\r\n0\r\n\r\n",
+            ),
             ("NUL in it", "5;a\0\r\nhello\r\n0\r\n\r\n"),
             ("a LF in the last chunk's", "5\r\nhello\r\n0;\n\r\n\r\n"),
             ("a LF in quotes", "5;a=\"b\nc\"\r\nhello\r\n0\r\n\r\n"),
         ]
-        .map(|(name, chunks)| refused_body(format!("chunk extension: {name}"), S, BAD, chunked(chunks))),
+        .map(|(name, chunks)| {
+            refused_body(format!("chunk extension: {name}"), S, BAD, chunked(chunks))
+        }),
     );
-    rows.push(either("chunk extension: CR LF in quotes", S, "the line ends there: ignored or refused", &[400], chunked("5;a=\"b\r\n0\r\n\r\n\r\n0\r\n\r\n"), |request| {
-        request.body.is("0\r\n\r\n")
-    }));
+    rows.push(either(
+        "chunk extension: CR LF in quotes",
+        S,
+        "the line ends there: ignored or refused",
+        &[400],
+        chunked("5;a=\"b\r\n0\r\n\r\n\r\n0\r\n\r\n"),
+        |request| request.body.is("0\r\n\r\n"),
+    ));
     rows.push(
-        row("chunk extensions without end", S, "the total size of extensions is limited", |lane| {
-            let mut client = lane.client_sends(chunked("5;"))?;
-            for _ in 0..1000 {
-                client.try_send("a".repeat(1024));
-            }
-            client.wait()?;
-            is_refused(&mut client, &[400, 413, 431])?;
-            never_complete(lane)
-        })
+        row(
+            "chunk extensions without end",
+            S,
+            "the total size of extensions is limited",
+            |lane| {
+                let mut client = lane.client_sends(chunked("5;"))?;
+                for _ in 0..1000 {
+                    client.try_send("a".repeat(1024));
+                }
+                client.wait()?;
+                is_refused(&mut client, &[400, 413, 431])?;
+                never_complete(lane)
+            },
+        )
         .own(),
     );
     rows.push(
-        row("many chunks of one octet with long extensions", S, "the total size of extensions is limited", |lane| {
-            let mut client = lane.client_sends(chunked(""))?;
-            let chunk = format!("1;{}\r\nx\r\n", "a".repeat(2000));
-            for _ in 0..2000 {
-                client.try_send(&chunk);
-            }
-            client.wait()?;
-            is_refused(&mut client, &[400, 413, 431])?;
-            never_complete(lane)
-        })
+        row(
+            "many chunks of one octet with long extensions",
+            S,
+            "the total size of extensions is limited",
+            |lane| {
+                let mut client = lane.client_sends(chunked(""))?;
+                let chunk = format!("1;{}\r\nx\r\n", "a".repeat(2000));
+                for _ in 0..2000 {
+                    client.try_send(&chunk);
+                }
+                client.wait()?;
+                is_refused(&mut client, &[400, 413, 431])?;
+                never_complete(lane)
+            },
+        )
         .own(),
     );
     run("chunk extensions", rows);
@@ -173,7 +269,12 @@ fn trailers() {
     ]
     .into_iter()
     .map(|(name, trailer)| {
-        refused_body(format!("trailer: {name}"), "RFC 9112 5, 7.1.2", "a trailer section has the syntax of fields", chunked(&format!("5\r\nhello\r\n0\r\n{trailer}\r\n")))
+        refused_body(
+            format!("trailer: {name}"),
+            "RFC 9112 5, 7.1.2",
+            "a trailer section has the syntax of fields",
+            chunked(&format!("5\r\nhello\r\n0\r\n{trailer}\r\n")),
+        )
     })
     .collect();
     rows.extend([

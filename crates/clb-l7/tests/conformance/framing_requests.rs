@@ -17,7 +17,11 @@ fn body(expected: &'static str) -> impl Fn(&Request) -> Result<()> + Send + Sync
 
 /// One Content-Length of this value, whatever the form was.
 fn length(request: &Request) -> Result<()> {
-    ensure!(request.body.framing == Framing::Length(5), "{:?}", request.body.framing);
+    ensure!(
+        request.body.framing == Framing::Length(5),
+        "{:?}",
+        request.body.framing
+    );
     request.body.is("hello")
 }
 
@@ -26,45 +30,137 @@ fn content_length() {
     const S: &str = "RFC 9112 6.3, RFC 9110 8.6";
     const WHY: &str = "400 and close: a Content-Length that is not one decimal number";
     let mut rows: Vec<Row> = [
-        "+5", "-5", "-0", "- 5", "5 5", "5, 6", "5,6", "6, 5", "5, 5, 6", "5;5", "5;", "0x5", "0X5", "5h", "5a", "a", "five",
-        "5.0", "5.", ".5", "5e0", "1e1", "5_0", "\"5\"", "'5'", "(5)", "5 ;a=b", "5/1", "5 x", "0 5", "",
-        "18446744073709551616", "18446744073709551621", "36893488147419103237", "99999999999999999999999999",
-        "340282366920938463463374607431768211461", "5\x0b", "\x0b5", "5\x0c", "5\0", "5\x7f", "NaN", "inf", "*", "chunked", "-18446744073709551611",
+        "+5",
+        "-5",
+        "-0",
+        "- 5",
+        "5 5",
+        "5, 6",
+        "5,6",
+        "6, 5",
+        "5, 5, 6",
+        "5;5",
+        "5;",
+        "0x5",
+        "0X5",
+        "5h",
+        "5a",
+        "a",
+        "five",
+        "5.0",
+        "5.",
+        ".5",
+        "5e0",
+        "1e1",
+        "5_0",
+        "\"5\"",
+        "'5'",
+        "(5)",
+        "5 ;a=b",
+        "5/1",
+        "5 x",
+        "0 5",
+        "",
+        "18446744073709551616",
+        "18446744073709551621",
+        "36893488147419103237",
+        "99999999999999999999999999",
+        "340282366920938463463374607431768211461",
+        "5\x0b",
+        "\x0b5",
+        "5\x0c",
+        "5\0",
+        "5\x7f",
+        "NaN",
+        "inf",
+        "*",
+        "chunked",
+        "-18446744073709551611",
     ]
     .into_iter()
     .map(|value| {
-        let octets = post(&format!("Content-Length: {value}"), &format!("hello{SMUGGLED}"));
+        let octets = post(
+            &format!("Content-Length: {value}"),
+            &format!("hello{SMUGGLED}"),
+        );
         refused(format!("Content-Length {:?}", value), S, WHY, octets)
     })
     .collect();
     for value in ["\u{0}", "\u{b2}"] {
-        let octets = [b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: ".as_slice(), &[value.chars().next().map_or(0, |c| c as u8)], b"\r\n\r\nhello"].concat();
-        rows.push(refused(format!("Content-Length of the octet {value:?}"), S, WHY, octets));
+        let octets = [
+            b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: ".as_slice(),
+            &[value.chars().next().map_or(0, |c| c as u8)],
+            b"\r\n\r\nhello",
+        ]
+        .concat();
+        rows.push(refused(
+            format!("Content-Length of the octet {value:?}"),
+            S,
+            WHY,
+            octets,
+        ));
     }
     rows.extend(
         [
             ("two that differ", "Content-Length: 5\r\nContent-Length: 6"),
-            ("two that differ, the other way round", "Content-Length: 6\r\nContent-Length: 5"),
-            ("two that differ, in other cases", "Content-Length: 5\r\ncontent-length: 0"),
-            ("two that differ, apart", "Content-Length: 5\r\nX: y\r\nContent-Length: 55"),
-            ("one good and one bad", "Content-Length: 5\r\nContent-Length: x"),
-            ("one good and one empty", "Content-Length: 5\r\nContent-Length:"),
-            ("an empty one and a good one", "Content-Length:\r\nContent-Length: 5"),
-            ("one good and a negative one", "Content-Length: 5\r\nContent-Length: -5"),
-            ("three of which one differs", "Content-Length: 5\r\nContent-Length: 5\r\nContent-Length: 4"),
+            (
+                "two that differ, the other way round",
+                "Content-Length: 6\r\nContent-Length: 5",
+            ),
+            (
+                "two that differ, in other cases",
+                "Content-Length: 5\r\ncontent-length: 0",
+            ),
+            (
+                "two that differ, apart",
+                "Content-Length: 5\r\nX: y\r\nContent-Length: 55",
+            ),
+            (
+                "one good and one bad",
+                "Content-Length: 5\r\nContent-Length: x",
+            ),
+            (
+                "one good and one empty",
+                "Content-Length: 5\r\nContent-Length:",
+            ),
+            (
+                "an empty one and a good one",
+                "Content-Length:\r\nContent-Length: 5",
+            ),
+            (
+                "one good and a negative one",
+                "Content-Length: 5\r\nContent-Length: -5",
+            ),
+            (
+                "three of which one differs",
+                "Content-Length: 5\r\nContent-Length: 5\r\nContent-Length: 4",
+            ),
             ("white space before the colon", "Content-Length : 5"),
             ("a tab before the colon", "Content-Length\t: 5"),
             ("a control octet before the name", "\x0bContent-Length: 5"),
-            ("a good one and one with white space before the colon", "Content-Length: 5\r\nContent-Length : 6"),
+            (
+                "a good one and one with white space before the colon",
+                "Content-Length: 5\r\nContent-Length : 6",
+            ),
             ("a space before the name", " Content-Length: 5"),
         ]
         .map(|(name, fields)| {
             let octets = post(fields, &format!("hello{SMUGGLED}"));
             if name == "a space before the name" {
                 // Behind Host it is a fold of Host's value.
-                refused(format!("Content-Length: {name}"), "RFC 9112 5.2, 3.2", "400: unfolded it makes Host invalid", octets)
+                refused(
+                    format!("Content-Length: {name}"),
+                    "RFC 9112 5.2, 3.2",
+                    "400: unfolded it makes Host invalid",
+                    octets,
+                )
             } else {
-                refused(format!("Content-Length: {name}"), "RFC 9112 5.1, 6.3", WHY, octets)
+                refused(
+                    format!("Content-Length: {name}"),
+                    "RFC 9112 5.1, 6.3",
+                    WHY,
+                    octets,
+                )
             }
         }),
     );
@@ -104,39 +200,141 @@ fn transfer_encoding() {
     const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
     let refuse = |name: &str, fields: &str| {
         let octets = post(fields, &format!("{CHUNKS}{SMUGGLED}"));
-        refused_by(format!("Transfer-Encoding: {name}"), S, WHY, &[400, 501], octets)
+        refused_by(
+            format!("Transfer-Encoding: {name}"),
+            S,
+            WHY,
+            &[400, 501],
+            octets,
+        )
     };
     let mut rows: Vec<Row> = [
-        "identity", "gzip", "deflate", "compress", "br", "x-gzip", "cow", "chunked, identity", "chunked, gzip",
-        "identity, chunked", "gzip, chunked", "gzip,chunked", "chunked, chunked", "chunked,chunked", "chunked chunked",
-        "xchunked", "chunkedx", "x-chunked", "chunk", "chunke", "chun ked", "chunked;", "chunked;a", "chunked;a=b", "chunked; q=1",
-        "chunked;q=0", "\"chunked\"", "'chunked'", "(chunked)", "chunked, cow", "cow, chunked", "chunked/1", "chunked:", "chunked: chunked", "=chunked",
-        "", ",", "chunked\0", "\0chunked", "\x0bchunked", "chunked\x0b", "chunked\x0c", "\x01chunked", "chunked\x7f", "chunked\t, identity",
-        "chunked, trailers", "*", "5", "chun\u{212a}ed",
+        "identity",
+        "gzip",
+        "deflate",
+        "compress",
+        "br",
+        "x-gzip",
+        "cow",
+        "chunked, identity",
+        "chunked, gzip",
+        "identity, chunked",
+        "gzip, chunked",
+        "gzip,chunked",
+        "chunked, chunked",
+        "chunked,chunked",
+        "chunked chunked",
+        "xchunked",
+        "chunkedx",
+        "x-chunked",
+        "chunk",
+        "chunke",
+        "chun ked",
+        "chunked;",
+        "chunked;a",
+        "chunked;a=b",
+        "chunked; q=1",
+        "chunked;q=0",
+        "\"chunked\"",
+        "'chunked'",
+        "(chunked)",
+        "chunked, cow",
+        "cow, chunked",
+        "chunked/1",
+        "chunked:",
+        "chunked: chunked",
+        "=chunked",
+        "",
+        ",",
+        "chunked\0",
+        "\0chunked",
+        "\x0bchunked",
+        "chunked\x0b",
+        "chunked\x0c",
+        "\x01chunked",
+        "chunked\x7f",
+        "chunked\t, identity",
+        "chunked, trailers",
+        "*",
+        "5",
+        "chun\u{212a}ed",
     ]
     .into_iter()
-    .map(|value| refuse(&format!("{value:?}"), &format!("Transfer-Encoding: {value}")))
+    .map(|value| {
+        refuse(
+            &format!("{value:?}"),
+            &format!("Transfer-Encoding: {value}"),
+        )
+    })
     .collect();
     rows.extend([
-        refuse("two fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
-        refuse("two fields, identity last", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"),
-        refuse("two fields, identity first", "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked"),
-        refuse("two fields, an unknown one last", "Transfer-Encoding: chunked\r\nTransfer-Encoding: cow"),
-        refuse("two fields, an unknown one first", "Transfer-Encoding: cow\r\nTransfer-Encoding: chunked"),
-        refuse("two fields in other cases", "Transfer-Encoding: chunked\r\ntransfer-encoding: x"),
-        refuse("two fields, the last empty", "Transfer-Encoding: chunked\r\nTransfer-Encoding:"),
-        refuse("two fields apart", "Transfer-Encoding: chunked\r\nX: y\r\nTransfer-Encoding: gzip"),
-        refuse("white space before the colon", "Transfer-Encoding : chunked"),
+        refuse(
+            "two fields",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        ),
+        refuse(
+            "two fields, identity last",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        ),
+        refuse(
+            "two fields, identity first",
+            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+        ),
+        refuse(
+            "two fields, an unknown one last",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: cow",
+        ),
+        refuse(
+            "two fields, an unknown one first",
+            "Transfer-Encoding: cow\r\nTransfer-Encoding: chunked",
+        ),
+        refuse(
+            "two fields in other cases",
+            "Transfer-Encoding: chunked\r\ntransfer-encoding: x",
+        ),
+        refuse(
+            "two fields, the last empty",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding:",
+        ),
+        refuse(
+            "two fields apart",
+            "Transfer-Encoding: chunked\r\nX: y\r\nTransfer-Encoding: gzip",
+        ),
+        refuse(
+            "white space before the colon",
+            "Transfer-Encoding : chunked",
+        ),
         refuse("a tab before the colon", "Transfer-Encoding\t: chunked"),
         refuse("a CR before the colon", "Transfer-Encoding\r: chunked"),
-        refuse("a space before the name", "X: y\r\n Transfer-Encoding: chunked\r\nTransfer-Encoding: x"),
+        refuse(
+            "a space before the name",
+            "X: y\r\n Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
+        ),
         refuse("folded before the value", "Transfer-Encoding:\r\n cow"),
         refuse("folded list", "Transfer-Encoding: chunked,\r\n identity"),
-        refuse("a control octet before the name", "\x0bTransfer-Encoding: chunked"),
-        refuse("behind a bare CR in another field", "X: y\rTransfer-Encoding: chunked\r\nTransfer-Encoding: x"),
+        refuse(
+            "a control octet before the name",
+            "\x0bTransfer-Encoding: chunked",
+        ),
+        refuse(
+            "behind a bare CR in another field",
+            "X: y\rTransfer-Encoding: chunked\r\nTransfer-Encoding: x",
+        ),
     ]);
-    rows.push(refused_by("Transfer-Encoding with an octet above 127", S, WHY, &[400, 501], b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\xff\r\n\r\n0\r\n\r\n"));
-    rows.push(refused_by("Transfer-Encoding with a no-break space", S, WHY, &[400, 501], b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: \xa0chunked\r\n\r\n0\r\n\r\n"));
+    rows.push(refused_by(
+        "Transfer-Encoding with an octet above 127",
+        S,
+        WHY,
+        &[400, 501],
+        b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\xff\r\n\r\n0\r\n\r\n",
+    ));
+    rows.push(refused_by(
+        "Transfer-Encoding with a no-break space",
+        S,
+        WHY,
+        &[400, 501],
+        b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: \xa0chunked\r\n\r\n0\r\n\r\n",
+    ));
     rows.extend([
         refused_by("Transfer-Encoding in HTTP/1.0", "RFC 9112 6.1", "framing is faulty: closed at least, ours refuses", &[400, 501], "POST / HTTP/1.0\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         refused_by("Transfer-Encoding and Content-Length in HTTP/1.0", "RFC 9112 6.1", "framing is faulty even with a Content-Length", &[400, 501], "POST / HTTP/1.0\r\nHost: test\r\nConnection: keep-alive\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -158,7 +356,8 @@ fn transfer_encoding() {
 #[test]
 fn both() {
     const S: &str = "RFC 9112 6.1, 6.3";
-    const WHY: &str = "Transfer-Encoding beside Content-Length can be read in two ways: refused, and closed";
+    const WHY: &str =
+        "Transfer-Encoding beside Content-Length can be read in two ways: refused, and closed";
     let rows = [
         ("length first", "Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
         ("coding first", "Transfer-Encoding: chunked\r\nContent-Length: 5", "0\r\n\r\n"),
@@ -196,16 +395,43 @@ fn cut_bodies() {
     const S: &str = "RFC 9112 8";
     const WHY: &str = "a request that the client cut is never whole at the backend";
     let rows = [
-        ("a length that is not reached", post("Content-Length: 10", "hello")),
-        ("a length of which nothing comes", post("Content-Length: 10", "")),
+        (
+            "a length that is not reached",
+            post("Content-Length: 10", "hello"),
+        ),
+        (
+            "a length of which nothing comes",
+            post("Content-Length: 10", ""),
+        ),
         ("a length less one", post("Content-Length: 6", "hello")),
-        ("chunks without the last", post("Transfer-Encoding: chunked", "5\r\nhello\r\n")),
-        ("half a chunk", post("Transfer-Encoding: chunked", "5\r\nhel")),
-        ("a chunk without its CRLF", post("Transfer-Encoding: chunked", "5\r\nhello")),
-        ("half a chunk line", post("Transfer-Encoding: chunked", "5\r\nhello\r\n0")),
-        ("the last chunk without the empty line", post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n")),
-        ("half the last CRLF", post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r")),
-        ("half a trailer", post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX-T: a")),
+        (
+            "chunks without the last",
+            post("Transfer-Encoding: chunked", "5\r\nhello\r\n"),
+        ),
+        (
+            "half a chunk",
+            post("Transfer-Encoding: chunked", "5\r\nhel"),
+        ),
+        (
+            "a chunk without its CRLF",
+            post("Transfer-Encoding: chunked", "5\r\nhello"),
+        ),
+        (
+            "half a chunk line",
+            post("Transfer-Encoding: chunked", "5\r\nhello\r\n0"),
+        ),
+        (
+            "the last chunk without the empty line",
+            post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n"),
+        ),
+        (
+            "half the last CRLF",
+            post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r"),
+        ),
+        (
+            "half a trailer",
+            post("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX-T: a"),
+        ),
         ("no chunk at all", post("Transfer-Encoding: chunked", "")),
     ]
     .map(|(name, octets)| {

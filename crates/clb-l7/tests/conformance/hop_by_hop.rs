@@ -13,7 +13,10 @@ fn lacks(names: &'static [&'static str]) -> impl Fn(&Request) -> Result<()> + Se
         request.fields.lack(names)?;
         for name in names {
             let named = request.fields.members("connection");
-            ensure!(!named.contains(&name.to_string()), "Connection names {name}");
+            ensure!(
+                !named.contains(&name.to_string()),
+                "Connection names {name}"
+            );
         }
         Ok(())
     }
@@ -22,7 +25,8 @@ fn lacks(names: &'static [&'static str]) -> impl Fn(&Request) -> Result<()> + Se
 #[test]
 fn removed_from_requests() {
     const S: &str = "RFC 9110 7.6.1";
-    const WHY: &str = "Connection, what it names, and the known hop-by-hop fields are not forwarded";
+    const WHY: &str =
+        "Connection, what it names, and the known hop-by-hop fields are not forwarded";
     run(
         "hop-by-hop fields of requests",
         vec![
@@ -100,55 +104,181 @@ fn added_to_requests() {
                 }
                 ensure!(request.fields.one("x-request-id")?.len() >= 8);
                 let known = [
-                    "host", "x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
-                    "x-client-proto", "x-client-proto-ver", "x-request-id",
+                    "host",
+                    "x-forwarded-for",
+                    "x-real-ip",
+                    "x-forwarded-proto",
+                    "x-forwarded-host",
+                    "x-forwarded-port",
+                    "x-client-proto",
+                    "x-client-proto-ver",
+                    "x-request-id",
                 ];
                 for (name, value) in &request.fields.0 {
                     let name = name.to_ascii_lowercase();
                     let keeps = name == "connection" && value.eq_ignore_ascii_case("keep-alive");
-                    ensure!(known.contains(&name.as_str()) || keeps, "a field that nobody asked for: {name}: {value}");
+                    ensure!(
+                        known.contains(&name.as_str()) || keeps,
+                        "a field that nobody asked for: {name}: {value}"
+                    );
                 }
                 Ok(())
-            }).own(),
-            passed_once("X-Client-Proto-Ver of HTTP/1.0", S, "the client's version", "GET / HTTP/1.0\r\nHost: test\r\n\r\n", |request| request.fields.is("x-client-proto-ver", "HTTP/1.0")).own(),
-            passed_once("X-Forwarded-Host without Host", S, "an HTTP/1.0 request without Host: none, or empty", "GET / HTTP/1.0\r\n\r\n", |request| {
-                ensure!(request.fields.all("x-forwarded-host").iter().all(|value| value.is_empty()));
-                Ok(())
-            }).own(),
-            passed("X-Forwarded-For is appended", S, "appended to the last", get("X-Forwarded-For: 1.2.3.4\r\n"), |request| request.fields.is("x-forwarded-for", "1.2.3.4, 127.0.0.1")).own(),
-            passed("X-Forwarded-For in two fields", S, "appended to the last", get("X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\n"), |request| {
-                let members = request.fields.members("x-forwarded-for").join(", ");
-                ensure!(members == "1.2.3.4, 5.6.7.8, 127.0.0.1", "X-Forwarded-For is {members}");
-                Ok(())
-            }).own(),
-            passed("an empty X-Forwarded-For", S, "appended", get("X-Forwarded-For:\r\n"), |request| {
-                let members = request.fields.members("x-forwarded-for").join(", ");
-                ensure!(members == "127.0.0.1", "X-Forwarded-For is {members}");
-                Ok(())
-            }).own(),
-            passed("X-Real-IP is set", S, "the client's own is replaced", get("X-Real-IP: 1.2.3.4\r\nx-real-ip: 5.6.7.8\r\n"), |request| request.fields.is("x-real-ip", "127.0.0.1")).own(),
-            passed("X-Forwarded-Proto is set", S, "the client's own is replaced", get("X-Forwarded-Proto: https\r\n"), |request| request.fields.is("x-forwarded-proto", "http")).own(),
-            passed("X-Forwarded-Host is kept", S, "if absent only", get("X-Forwarded-Host: other\r\n"), |request| request.fields.is("x-forwarded-host", "other")).own(),
-            passed("X-Client-Proto is set", S, "the client's own is replaced", get("X-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/2\r\n"), |request| {
-                request.fields.is("x-client-proto", "http")?;
-                request.fields.is("x-client-proto-ver", "HTTP/1.1")
-            }).own(),
-            passed("X-Request-Id is kept", S, "if absent only", get("X-Request-Id: abc-123\r\n"), |request| request.fields.is("x-request-id", "abc-123")).own(),
-            passed("X-SSL-Client fields are removed", S, "such fields from the client are removed always", get("X-SSL-Client-Verify: SUCCESS\r\nX-SSL-Client-Subject: CN=a\r\n"), |request| {
-                request.fields.lack(&["x-ssl-client-verify", "x-ssl-client-subject"])
-            }).own(),
-            row("X-Forwarded-Host of an absolute target", S, "the host of the request is that of the target", |lane| {
-                let (_client, _backend, request) = lane.exchange("GET http://other/ HTTP/1.1\r\nHost: test\r\n\r\n", OK.as_bytes())?;
-                request.fields.is("x-forwarded-host", "other")
-            }).own(),
-            row("two requests have two ids", S, "X-Request-Id tells requests apart", |lane| {
-                let (_a, _b, first) = lane.exchange(&get(""), OK.as_bytes())?;
-                let (_c, _d, second) = lane.exchange(&get(""), OK.as_bytes())?;
-                ensure!(first.fields.one("x-request-id")? != second.fields.one("x-request-id")?);
-                Ok(())
-            }).own(),
-            passed("no Via by default", S, "via = false", get(""), |request| request.fields.lack(&["via"])).own(),
-            passed("the client's Via stays", "RFC 9110 7.6.3", "end-to-end", get("Via: 1.1 other\r\n"), |request| request.fields.is("via", "1.1 other")).own(),
+            })
+            .own(),
+            passed_once(
+                "X-Client-Proto-Ver of HTTP/1.0",
+                S,
+                "the client's version",
+                "GET / HTTP/1.0\r\nHost: test\r\n\r\n",
+                |request| request.fields.is("x-client-proto-ver", "HTTP/1.0"),
+            )
+            .own(),
+            passed_once(
+                "X-Forwarded-Host without Host",
+                S,
+                "an HTTP/1.0 request without Host: none, or empty",
+                "GET / HTTP/1.0\r\n\r\n",
+                |request| {
+                    ensure!(
+                        request
+                            .fields
+                            .all("x-forwarded-host")
+                            .iter()
+                            .all(|value| value.is_empty())
+                    );
+                    Ok(())
+                },
+            )
+            .own(),
+            passed(
+                "X-Forwarded-For is appended",
+                S,
+                "appended to the last",
+                get("X-Forwarded-For: 1.2.3.4\r\n"),
+                |request| request.fields.is("x-forwarded-for", "1.2.3.4, 127.0.0.1"),
+            )
+            .own(),
+            passed(
+                "X-Forwarded-For in two fields",
+                S,
+                "appended to the last",
+                get("X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\n"),
+                |request| {
+                    let members = request.fields.members("x-forwarded-for").join(", ");
+                    ensure!(
+                        members == "1.2.3.4, 5.6.7.8, 127.0.0.1",
+                        "X-Forwarded-For is {members}"
+                    );
+                    Ok(())
+                },
+            )
+            .own(),
+            passed(
+                "an empty X-Forwarded-For",
+                S,
+                "appended",
+                get("X-Forwarded-For:\r\n"),
+                |request| {
+                    let members = request.fields.members("x-forwarded-for").join(", ");
+                    ensure!(members == "127.0.0.1", "X-Forwarded-For is {members}");
+                    Ok(())
+                },
+            )
+            .own(),
+            passed(
+                "X-Real-IP is set",
+                S,
+                "the client's own is replaced",
+                get("X-Real-IP: 1.2.3.4\r\nx-real-ip: 5.6.7.8\r\n"),
+                |request| request.fields.is("x-real-ip", "127.0.0.1"),
+            )
+            .own(),
+            passed(
+                "X-Forwarded-Proto is set",
+                S,
+                "the client's own is replaced",
+                get("X-Forwarded-Proto: https\r\n"),
+                |request| request.fields.is("x-forwarded-proto", "http"),
+            )
+            .own(),
+            passed(
+                "X-Forwarded-Host is kept",
+                S,
+                "if absent only",
+                get("X-Forwarded-Host: other\r\n"),
+                |request| request.fields.is("x-forwarded-host", "other"),
+            )
+            .own(),
+            passed(
+                "X-Client-Proto is set",
+                S,
+                "the client's own is replaced",
+                get("X-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/2\r\n"),
+                |request| {
+                    request.fields.is("x-client-proto", "http")?;
+                    request.fields.is("x-client-proto-ver", "HTTP/1.1")
+                },
+            )
+            .own(),
+            passed(
+                "X-Request-Id is kept",
+                S,
+                "if absent only",
+                get("X-Request-Id: abc-123\r\n"),
+                |request| request.fields.is("x-request-id", "abc-123"),
+            )
+            .own(),
+            passed(
+                "X-SSL-Client fields are removed",
+                S,
+                "such fields from the client are removed always",
+                get("X-SSL-Client-Verify: SUCCESS\r\nX-SSL-Client-Subject: CN=a\r\n"),
+                |request| {
+                    request
+                        .fields
+                        .lack(&["x-ssl-client-verify", "x-ssl-client-subject"])
+                },
+            )
+            .own(),
+            row(
+                "X-Forwarded-Host of an absolute target",
+                S,
+                "the host of the request is that of the target",
+                |lane| {
+                    let (_client, _backend, request) = lane.exchange(
+                        "GET http://other/ HTTP/1.1\r\nHost: test\r\n\r\n",
+                        OK.as_bytes(),
+                    )?;
+                    request.fields.is("x-forwarded-host", "other")
+                },
+            )
+            .own(),
+            row(
+                "two requests have two ids",
+                S,
+                "X-Request-Id tells requests apart",
+                |lane| {
+                    let (_a, _b, first) = lane.exchange(&get(""), OK.as_bytes())?;
+                    let (_c, _d, second) = lane.exchange(&get(""), OK.as_bytes())?;
+                    ensure!(
+                        first.fields.one("x-request-id")? != second.fields.one("x-request-id")?
+                    );
+                    Ok(())
+                },
+            )
+            .own(),
+            passed("no Via by default", S, "via = false", get(""), |request| {
+                request.fields.lack(&["via"])
+            })
+            .own(),
+            passed(
+                "the client's Via stays",
+                "RFC 9110 7.6.3",
+                "end-to-end",
+                get("Via: 1.1 other\r\n"),
+                |request| request.fields.is("via", "1.1 other"),
+            )
+            .own(),
         ],
     );
 }
@@ -156,7 +286,8 @@ fn added_to_requests() {
 #[test]
 fn of_answers() {
     const S: &str = "RFC 9110 7.6.1";
-    const WHY: &str = "Connection, what it names, and the known hop-by-hop fields are not forwarded";
+    const WHY: &str =
+        "Connection, what it names, and the known hop-by-hop fields are not forwarded";
     const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
     fn ok(fields: &str) -> String {
         format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{fields}\r\nhello")
@@ -166,7 +297,12 @@ fn of_answers() {
             answer.status(200)?.body.is("hello")?;
             answer.fields.lack(names)?;
             for name in names {
-                ensure!(!answer.fields.members("connection").contains(&name.to_string()));
+                ensure!(
+                    !answer
+                        .fields
+                        .members("connection")
+                        .contains(&name.to_string())
+                );
             }
             Ok(())
         }
@@ -174,41 +310,171 @@ fn of_answers() {
     run(
         "fields of answers",
         vec![
-            answered("an answer's field that Connection names", S, WHY, GET, ok("Connection: X-Hop\r\nX-Hop: 1\r\n"), Then::Keep, lacks(&["x-hop"])),
-            answered("an answer's Connection in two fields", S, WHY, GET, ok("Connection: X-Hop\r\nX-Hop: 1\r\nX-Other: 1\r\nConnection: x-other\r\n"), Then::Keep, lacks(&["x-hop", "x-other"])),
-            answered("an answer's Keep-Alive", S, WHY, GET, ok("Connection: keep-alive\r\nKeep-Alive: timeout=5, max=100\r\n"), Then::Keep, lacks(&["keep-alive"])).own(),
-            answered("an answer's Keep-Alive unnamed", S, WHY, GET, ok("Keep-Alive: timeout=5\r\n"), Then::Keep, lacks(&["keep-alive"])).own(),
-            answered("an answer's Proxy-Connection", S, WHY, GET, ok("Proxy-Connection: keep-alive\r\n"), Then::Keep, lacks(&["proxy-connection"])).own(),
-            answered("an answer's Upgrade", "RFC 9110 7.8", "an offer for this hop", GET, ok("Connection: Upgrade\r\nUpgrade: h2c\r\n"), Then::Keep, lacks(&["upgrade"])).own(),
-            answered("an answer's Connection names Content-Length", S, "framing is not lost", GET, ok("Connection: Content-Length\r\n"), Then::Keep, |answer| {
-                if answer.status == 502 { Ok(()) } else { answer.body.is("hello") }
-            }),
-            row("an answer's Connection: close is for the gateway", "RFC 9110 7.6.1, RFC 9112 9.6", "the client's connection lives on", |lane| {
-                let (mut client, mut backend, _) = lane.exchange(GET, ok("Connection: close\r\n").as_bytes())?;
-                let answer = client.answer("GET")?;
-                ensure!(!answer.fields.says_close(), "close is passed on");
-                backend.expect_gone()?;
-                lane.lives(&mut client, backend).map(|_| ())
-            }),
-            answered("Date is added", "RFC 9110 6.6.1", "a recipient with a clock adds a missing Date when it forwards", GET, ok(""), Then::Keep, |answer| {
-                let date = answer.fields.one("date")?;
-                ensure!(date.len() == 29 && date.ends_with(" GMT"), "Date {date:?}");
-                Ok(())
-            }),
-            answered("Date is kept", "RFC 9110 6.6.1", "the origin's date stays", GET, ok("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), Then::Keep, |answer| answer.fields.is("date", "Sun, 06 Nov 1994 08:49:37 GMT")).own(),
-            answered("Server is kept", "RFC 9110 10.2.4", "the origin's", GET, ok("Server: own/1\r\n"), Then::Keep, |answer| answer.fields.is("server", "own/1")).own(),
-            answered("no Server is added", "RFC 9110 10.2.4", "the gateway is not the origin", GET, ok(""), Then::Keep, |answer| answer.fields.lack(&["server", "via"])).own(),
-            answered("cookies stay apart and in order", "RFC 9110 5.3", "Set-Cookie is never joined", GET, ok("Set-Cookie: a=1; Path=/\r\nX: y\r\nSet-Cookie: b=2\r\nset-cookie: a=3\r\n"), Then::Keep, |answer| {
-                let all = answer.fields.all("set-cookie");
-                ensure!(all == ["a=1; Path=/", "b=2", "a=3"], "{all:?}");
-                Ok(())
-            }),
-            answered("end-to-end fields of an answer", "RFC 9110 7.6", "what is not hop-by-hop is forwarded", GET, ok("ETag: \"a\"\r\nCache-Control: no-store\r\nX-Own: 1\r\nWWW-Authenticate: Basic realm=\"x, y\"\r\nLocation: /a\r\nVary: *\r\n"), Then::Keep, |answer| {
-                for (name, value) in [("etag", "\"a\""), ("cache-control", "no-store"), ("x-own", "1"), ("www-authenticate", "Basic realm=\"x, y\""), ("location", "/a"), ("vary", "*")] {
-                    answer.fields.is(name, value)?;
-                }
-                Ok(())
-            }),
+            answered(
+                "an answer's field that Connection names",
+                S,
+                WHY,
+                GET,
+                ok("Connection: X-Hop\r\nX-Hop: 1\r\n"),
+                Then::Keep,
+                lacks(&["x-hop"]),
+            ),
+            answered(
+                "an answer's Connection in two fields",
+                S,
+                WHY,
+                GET,
+                ok("Connection: X-Hop\r\nX-Hop: 1\r\nX-Other: 1\r\nConnection: x-other\r\n"),
+                Then::Keep,
+                lacks(&["x-hop", "x-other"]),
+            ),
+            answered(
+                "an answer's Keep-Alive",
+                S,
+                WHY,
+                GET,
+                ok("Connection: keep-alive\r\nKeep-Alive: timeout=5, max=100\r\n"),
+                Then::Keep,
+                lacks(&["keep-alive"]),
+            )
+            .own(),
+            answered(
+                "an answer's Keep-Alive unnamed",
+                S,
+                WHY,
+                GET,
+                ok("Keep-Alive: timeout=5\r\n"),
+                Then::Keep,
+                lacks(&["keep-alive"]),
+            )
+            .own(),
+            answered(
+                "an answer's Proxy-Connection",
+                S,
+                WHY,
+                GET,
+                ok("Proxy-Connection: keep-alive\r\n"),
+                Then::Keep,
+                lacks(&["proxy-connection"]),
+            )
+            .own(),
+            answered(
+                "an answer's Upgrade",
+                "RFC 9110 7.8",
+                "an offer for this hop",
+                GET,
+                ok("Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+                Then::Keep,
+                lacks(&["upgrade"]),
+            )
+            .own(),
+            answered(
+                "an answer's Connection names Content-Length",
+                S,
+                "framing is not lost",
+                GET,
+                ok("Connection: Content-Length\r\n"),
+                Then::Keep,
+                |answer| {
+                    if answer.status == 502 {
+                        Ok(())
+                    } else {
+                        answer.body.is("hello")
+                    }
+                },
+            ),
+            row(
+                "an answer's Connection: close is for the gateway",
+                "RFC 9110 7.6.1, RFC 9112 9.6",
+                "the client's connection lives on",
+                |lane| {
+                    let (mut client, mut backend, _) =
+                        lane.exchange(GET, ok("Connection: close\r\n").as_bytes())?;
+                    let answer = client.answer("GET")?;
+                    ensure!(!answer.fields.says_close(), "close is passed on");
+                    backend.expect_gone()?;
+                    lane.lives(&mut client, backend).map(|_| ())
+                },
+            ),
+            answered(
+                "Date is added",
+                "RFC 9110 6.6.1",
+                "a recipient with a clock adds a missing Date when it forwards",
+                GET,
+                ok(""),
+                Then::Keep,
+                |answer| {
+                    let date = answer.fields.one("date")?;
+                    ensure!(date.len() == 29 && date.ends_with(" GMT"), "Date {date:?}");
+                    Ok(())
+                },
+            ),
+            answered(
+                "Date is kept",
+                "RFC 9110 6.6.1",
+                "the origin's date stays",
+                GET,
+                ok("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+                Then::Keep,
+                |answer| answer.fields.is("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            )
+            .own(),
+            answered(
+                "Server is kept",
+                "RFC 9110 10.2.4",
+                "the origin's",
+                GET,
+                ok("Server: own/1\r\n"),
+                Then::Keep,
+                |answer| answer.fields.is("server", "own/1"),
+            )
+            .own(),
+            answered(
+                "no Server is added",
+                "RFC 9110 10.2.4",
+                "the gateway is not the origin",
+                GET,
+                ok(""),
+                Then::Keep,
+                |answer| answer.fields.lack(&["server", "via"]),
+            )
+            .own(),
+            answered(
+                "cookies stay apart and in order",
+                "RFC 9110 5.3",
+                "Set-Cookie is never joined",
+                GET,
+                ok("Set-Cookie: a=1; Path=/\r\nX: y\r\nSet-Cookie: b=2\r\nset-cookie: a=3\r\n"),
+                Then::Keep,
+                |answer| {
+                    let all = answer.fields.all("set-cookie");
+                    ensure!(all == ["a=1; Path=/", "b=2", "a=3"], "{all:?}");
+                    Ok(())
+                },
+            ),
+            answered(
+                "end-to-end fields of an answer",
+                "RFC 9110 7.6",
+                "what is not hop-by-hop is forwarded",
+                GET,
+                ok(
+                    "ETag: \"a\"\r\nCache-Control: no-store\r\nX-Own: 1\r\nWWW-Authenticate: Basic realm=\"x, y\"\r\nLocation: /a\r\nVary: *\r\n",
+                ),
+                Then::Keep,
+                |answer| {
+                    for (name, value) in [
+                        ("etag", "\"a\""),
+                        ("cache-control", "no-store"),
+                        ("x-own", "1"),
+                        ("www-authenticate", "Basic realm=\"x, y\""),
+                        ("location", "/a"),
+                        ("vary", "*"),
+                    ] {
+                        answer.fields.is(name, value)?;
+                    }
+                    Ok(())
+                },
+            ),
         ],
     );
 }
@@ -220,27 +486,80 @@ fn max_forwards() {
         move |request| request.fields.is("max-forwards", value)
     }
     fn answered_here(name: &str, octets: &'static str) -> Row {
-        row(name, S, "at 0 the recipient answers itself and must not forward", move |lane| {
-            let mut client = lane.client_sends(octets)?;
-            lane.client_hears_first(&mut client)?;
-            let answer = client.answer("GET")?;
-            ensure!(answer.body.complete);
-            ensure!([200, 204, 405, 501].contains(&answer.status), "got {}", answer.status);
-            lane.nothing_reached()
-        })
+        row(
+            name,
+            S,
+            "at 0 the recipient answers itself and must not forward",
+            move |lane| {
+                let mut client = lane.client_sends(octets)?;
+                lane.client_hears_first(&mut client)?;
+                let answer = client.answer("GET")?;
+                ensure!(answer.body.complete);
+                ensure!(
+                    [200, 204, 405, 501].contains(&answer.status),
+                    "got {}",
+                    answer.status
+                );
+                lane.nothing_reached()
+            },
+        )
         .own()
     }
     run(
         "Max-Forwards",
         vec![
-            answered_here("OPTIONS with Max-Forwards 0", "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n"),
-            answered_here("OPTIONS * with Max-Forwards 0", "OPTIONS * HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n"),
-            answered_here("TRACE with Max-Forwards 0", "TRACE /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n"),
-            passed("OPTIONS with Max-Forwards 1", S, "decremented", "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 1\r\n\r\n", is("0")).own(),
-            passed("OPTIONS with Max-Forwards 10", S, "decremented", "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 10\r\n\r\n", is("9")).own(),
-            passed("TRACE with Max-Forwards 5", S, "decremented", "TRACE /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 5\r\n\r\n", is("4")).own(),
-            passed("GET with Max-Forwards", S, "other methods may ignore it", "GET /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n", is("0")),
-            either("OPTIONS with a Max-Forwards that is no number", S, "invalid", &[400], "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: x\r\n\r\n", is("x")).own(),
+            answered_here(
+                "OPTIONS with Max-Forwards 0",
+                "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n",
+            ),
+            answered_here(
+                "OPTIONS * with Max-Forwards 0",
+                "OPTIONS * HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n",
+            ),
+            answered_here(
+                "TRACE with Max-Forwards 0",
+                "TRACE /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n",
+            ),
+            passed(
+                "OPTIONS with Max-Forwards 1",
+                S,
+                "decremented",
+                "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 1\r\n\r\n",
+                is("0"),
+            )
+            .own(),
+            passed(
+                "OPTIONS with Max-Forwards 10",
+                S,
+                "decremented",
+                "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 10\r\n\r\n",
+                is("9"),
+            )
+            .own(),
+            passed(
+                "TRACE with Max-Forwards 5",
+                S,
+                "decremented",
+                "TRACE /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 5\r\n\r\n",
+                is("4"),
+            )
+            .own(),
+            passed(
+                "GET with Max-Forwards",
+                S,
+                "other methods may ignore it",
+                "GET /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n",
+                is("0"),
+            ),
+            either(
+                "OPTIONS with a Max-Forwards that is no number",
+                S,
+                "invalid",
+                &[400],
+                "OPTIONS /x HTTP/1.1\r\nHost: test\r\nMax-Forwards: x\r\n\r\n",
+                is("x"),
+            )
+            .own(),
         ],
     );
 }

@@ -5,7 +5,8 @@ use anyhow::{Result, ensure};
 use crate::harness::*;
 
 const S: &str = "RFC 9110 10.1.1";
-const EXPECT: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+const EXPECT: &str =
+    "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 const GO: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -16,7 +17,10 @@ fn expect() {
         let mut backend = lane.backend()?;
         let request = backend.request_head()?;
         let expectation = request.fields.one("expect")?;
-        ensure!(expectation.eq_ignore_ascii_case("100-continue"), "Expect: {expectation}");
+        ensure!(
+            expectation.eq_ignore_ascii_case("100-continue"),
+            "Expect: {expectation}"
+        );
         backend.send(GO)?;
         client.answer_head("POST")?.status(100)?;
         client.send(body)?;
@@ -31,7 +35,9 @@ fn expect() {
         let mut client = lane.client_sends(EXPECT)?;
         let mut backend = lane.backend()?;
         backend.request_head()?;
-        backend.send(format!("HTTP/1.1 {status} No\r\nContent-Length: 2\r\n{extra}\r\nno"))?;
+        backend.send(format!(
+            "HTTP/1.1 {status} No\r\nContent-Length: 2\r\n{extra}\r\nno"
+        ))?;
         let answer = client.answer("POST")?;
         answer.status(status)?.body.is("no")?;
         if answer.fields.says_close() {
@@ -43,7 +49,11 @@ fn expect() {
         if backend.wait().unwrap_or(false) {
             seen = backend.so_far()?.to_vec();
         }
-        if seen.is_empty() || seen == b"hello" || seen.starts_with(b"helloGET /again") || seen.starts_with(b"GET /again") {
+        if seen.is_empty()
+            || seen == b"hello"
+            || seen.starts_with(b"helloGET /again")
+            || seen.starts_with(b"GET /again")
+        {
             Ok(())
         } else {
             anyhow::bail!("the backend gets {}", seen.escape_ascii())

@@ -20,7 +20,13 @@ fn padded(length: usize) -> String {
 }
 
 /// Sends without end until the gateway refuses.
-fn endless(name: &str, why: &'static str, statuses: &'static [u16], start: &'static str, piece: String) -> Row {
+fn endless(
+    name: &str,
+    why: &'static str,
+    statuses: &'static [u16],
+    start: &'static str,
+    piece: String,
+) -> Row {
     row(name, "interfaces: limits", why, move |lane| {
         let mut client = lane.client_sends(start)?;
         for _ in 0..1000 {
@@ -39,15 +45,34 @@ fn requests() {
     const AT: &str = "at the limit is within it";
     const OVER: &str = "beyond the limit is refused, with the status that says which";
     let line = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", padded(length));
-    let field = |length: usize| format!("GET / HTTP/1.1\r\nHost: test\r\nX-A: {}\r\n\r\n", padded(length));
+    let field = |length: usize| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: test\r\nX-A: {}\r\n\r\n",
+            padded(length)
+        )
+    };
     let fields = |count: usize| {
-        let more: String = (1..count).map(|number| format!("X-{number}: a\r\n")).collect();
+        let more: String = (1..count)
+            .map(|number| format!("X-{number}: a\r\n"))
+            .collect();
         format!("GET / HTTP/1.1\r\nHost: test\r\n{more}\r\n")
     };
-    let body = |length: usize| format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{}", padded(length));
-    let chunks = |length: usize| format!("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n", padded(length));
+    let body = |length: usize| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{}",
+            padded(length)
+        )
+    };
+    let chunks = |length: usize| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{}\r\n0\r\n\r\n",
+            padded(length)
+        )
+    };
     let fine = |name: &'static str, octets: String| passed(name, S, AT, octets, |_| Ok(())).own();
-    let over = |name: &'static str, statuses: &'static [u16], octets: String| refused_by(name, S, OVER, statuses, octets).own();
+    let over = |name: &'static str, statuses: &'static [u16], octets: String| {
+        refused_by(name, S, OVER, statuses, octets).own()
+    };
     run_with(
         "limits of requests",
         small(),
@@ -131,36 +156,91 @@ fn answers() {
         "limits of answers",
         small(),
         vec![
-            answered("an answer's head below the limit", S, "at the limit is within it", GET, format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: {}\r\n\r\nok", padded(4000)), Then::Keep, |answer| answer.status(200)?.body.is("ok")).own(),
-            bad_answer("an answer's head above the limit", S, OVER, format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: {}\r\n\r\nok", padded(4096))).own(),
-            endless("an answer's status line without end", "HTTP/1.1 200 ", padded(1000)),
-            endless("an answer's field without end", "HTTP/1.1 200 OK\r\nX-A: ", padded(1000)),
-            endless("an answer's fields without end", "HTTP/1.1 200 OK\r\n", "X-A: b\r\n".repeat(100)),
+            answered(
+                "an answer's head below the limit",
+                S,
+                "at the limit is within it",
+                GET,
+                format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: {}\r\n\r\nok",
+                    padded(4000)
+                ),
+                Then::Keep,
+                |answer| answer.status(200)?.body.is("ok"),
+            )
+            .own(),
+            bad_answer(
+                "an answer's head above the limit",
+                S,
+                OVER,
+                format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: {}\r\n\r\nok",
+                    padded(4096)
+                ),
+            )
+            .own(),
+            endless(
+                "an answer's status line without end",
+                "HTTP/1.1 200 ",
+                padded(1000),
+            ),
+            endless(
+                "an answer's field without end",
+                "HTTP/1.1 200 OK\r\nX-A: ",
+                padded(1000),
+            ),
+            endless(
+                "an answer's fields without end",
+                "HTTP/1.1 200 OK\r\n",
+                "X-A: b\r\n".repeat(100),
+            ),
             endless("an answer without any line", "", padded(1000)),
-            row("an answer's trailers without end", S, "bounded; the answer never looks whole", |lane| {
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n")?;
-                for number in 0..10_000 {
-                    backend.try_send(format!("X-{number}: {}\r\n", padded(100)));
-                }
-                let answer = client.answer("GET")?;
-                ensure!(answer.status == 502 || !answer.body.complete, "{:?}", answer.status);
-                backend.expect_gone()
-            }).own(),
-            row("an answer's chunk extensions without end", S, "bounded; the answer never looks whole", |lane| {
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;")?;
-                for _ in 0..1000 {
-                    backend.try_send(padded(1000));
-                }
-                let answer = client.answer("GET")?;
-                ensure!(answer.status == 502 || !answer.body.complete, "{:?}", answer.status);
-                backend.expect_gone()
-            }).own(),
+            row(
+                "an answer's trailers without end",
+                S,
+                "bounded; the answer never looks whole",
+                |lane| {
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n",
+                    )?;
+                    for number in 0..10_000 {
+                        backend.try_send(format!("X-{number}: {}\r\n", padded(100)));
+                    }
+                    let answer = client.answer("GET")?;
+                    ensure!(
+                        answer.status == 502 || !answer.body.complete,
+                        "{:?}",
+                        answer.status
+                    );
+                    backend.expect_gone()
+                },
+            )
+            .own(),
+            row(
+                "an answer's chunk extensions without end",
+                S,
+                "bounded; the answer never looks whole",
+                |lane| {
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;")?;
+                    for _ in 0..1000 {
+                        backend.try_send(padded(1000));
+                    }
+                    let answer = client.answer("GET")?;
+                    ensure!(
+                        answer.status == 502 || !answer.body.complete,
+                        "{:?}",
+                        answer.status
+                    );
+                    backend.expect_gone()
+                },
+            )
+            .own(),
         ],
     );
 }
@@ -174,14 +254,57 @@ fn defaults() {
     run(
         "default limits",
         vec![
-            passed("a target of 8,000 octets", "RFC 9112 3", "request lines of at least 8000 octets are RECOMMENDED", format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", padded(8000)), long).own(),
-            passed("100 fields", "interfaces: limits", "128 are allowed", format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", "X-A: b\r\n".repeat(100)), |request| {
-                ensure!(request.fields.all("x-a").len() == 100);
-                Ok(())
-            }),
-            refused_by("a target of 20,000 octets", "RFC 9110 15.5.15", "414", &[414], format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", padded(20_000))).own(),
-            refused_by("200 fields", "RFC 6585 5", "431", &[431], format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", "X-A: b\r\n".repeat(200))).own(),
-            refused_by("a head of 100,000 octets", "RFC 6585 5", "431", &[431], format!("GET / HTTP/1.1\r\nHost: test\r\nX-A: {}\r\n\r\n", padded(100_000))).own(),
+            passed(
+                "a target of 8,000 octets",
+                "RFC 9112 3",
+                "request lines of at least 8000 octets are RECOMMENDED",
+                format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", padded(8000)),
+                long,
+            )
+            .own(),
+            passed(
+                "100 fields",
+                "interfaces: limits",
+                "128 are allowed",
+                format!(
+                    "GET / HTTP/1.1\r\nHost: test\r\n{}\r\n",
+                    "X-A: b\r\n".repeat(100)
+                ),
+                |request| {
+                    ensure!(request.fields.all("x-a").len() == 100);
+                    Ok(())
+                },
+            ),
+            refused_by(
+                "a target of 20,000 octets",
+                "RFC 9110 15.5.15",
+                "414",
+                &[414],
+                format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", padded(20_000)),
+            )
+            .own(),
+            refused_by(
+                "200 fields",
+                "RFC 6585 5",
+                "431",
+                &[431],
+                format!(
+                    "GET / HTTP/1.1\r\nHost: test\r\n{}\r\n",
+                    "X-A: b\r\n".repeat(200)
+                ),
+            )
+            .own(),
+            refused_by(
+                "a head of 100,000 octets",
+                "RFC 6585 5",
+                "431",
+                &[431],
+                format!(
+                    "GET / HTTP/1.1\r\nHost: test\r\nX-A: {}\r\n\r\n",
+                    padded(100_000)
+                ),
+            )
+            .own(),
         ],
     );
 }

@@ -23,7 +23,8 @@ fn line(line: &str) -> String {
 #[test]
 fn syntax() {
     const S: &str = "RFC 9112 3";
-    const WHY: &str = "a request line is method SP target SP version; SHOULD answer 400 to any other";
+    const WHY: &str =
+        "a request line is method SP target SP version; SHOULD answer 400 to any other";
     let bad = [
         ("two spaces after the method", "GET  / HTTP/1.1"),
         ("two spaces before the version", "GET /  HTTP/1.1"),
@@ -122,13 +123,55 @@ fn versions() {
     run(
         "versions",
         vec![
-            refused_by("version 2.0", "RFC 9110 15.6.6", "a major version that is not served", &[505], line("GET / HTTP/2.0")),
-            refused_by("version 3.0", "RFC 9110 15.6.6", "a major version that is not served", &[505], line("GET / HTTP/3.0")),
-            refused_by("version 9.9", "RFC 9110 15.6.6", "a major version that is not served", &[505], line("GET / HTTP/9.9")),
-            refused_by("version 0.9 in full", "RFC 9110 15.6.6", "a major version that is not served, or no version of HTTP/1 syntax", &[400, 505], line("GET / HTTP/0.9")),
-            refused_by("version 0.0", "RFC 9110 15.6.6", "a major version that is not served", &[400, 505], line("GET / HTTP/0.0")),
-            passed("version 1.2 is served as 1.1", "RFC 9110 2.5, RFC 9112 2.3", "a higher minor version of the same major is understood", line("GET / HTTP/1.2"), target("/")),
-            passed("version 1.9 is served as 1.1", "RFC 9110 2.5, RFC 9112 2.3", "a higher minor version of the same major is understood", line("GET / HTTP/1.9"), target("/")),
+            refused_by(
+                "version 2.0",
+                "RFC 9110 15.6.6",
+                "a major version that is not served",
+                &[505],
+                line("GET / HTTP/2.0"),
+            ),
+            refused_by(
+                "version 3.0",
+                "RFC 9110 15.6.6",
+                "a major version that is not served",
+                &[505],
+                line("GET / HTTP/3.0"),
+            ),
+            refused_by(
+                "version 9.9",
+                "RFC 9110 15.6.6",
+                "a major version that is not served",
+                &[505],
+                line("GET / HTTP/9.9"),
+            ),
+            refused_by(
+                "version 0.9 in full",
+                "RFC 9110 15.6.6",
+                "a major version that is not served, or no version of HTTP/1 syntax",
+                &[400, 505],
+                line("GET / HTTP/0.9"),
+            ),
+            refused_by(
+                "version 0.0",
+                "RFC 9110 15.6.6",
+                "a major version that is not served",
+                &[400, 505],
+                line("GET / HTTP/0.0"),
+            ),
+            passed(
+                "version 1.2 is served as 1.1",
+                "RFC 9110 2.5, RFC 9112 2.3",
+                "a higher minor version of the same major is understood",
+                line("GET / HTTP/1.2"),
+                target("/"),
+            ),
+            passed(
+                "version 1.9 is served as 1.1",
+                "RFC 9110 2.5, RFC 9112 2.3",
+                "a higher minor version of the same major is understood",
+                line("GET / HTTP/1.9"),
+                target("/"),
+            ),
             refused_by(
                 "HTTP/2's preface",
                 "RFC 9113 3.4",
@@ -143,7 +186,13 @@ fn versions() {
                 &[400, 505],
                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
             ),
-            passed_once("HTTP/1.0 without Host", "RFC 9112 3.2", "Host is required in HTTP/1.1 only", "GET /old HTTP/1.0\r\n\r\n", target("/old")),
+            passed_once(
+                "HTTP/1.0 without Host",
+                "RFC 9112 3.2",
+                "Host is required in HTTP/1.1 only",
+                "GET /old HTTP/1.0\r\n\r\n",
+                target("/old"),
+            ),
         ],
     );
 }
@@ -151,8 +200,22 @@ fn versions() {
 #[test]
 fn methods() {
     let mut rows: Vec<Row> = [
-        "GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "MKCOL", "REPORT", "PURGE",
-        "QUERY", "FOO", "get", "M-SEARCH", "X_Y", "!#$%&'*+-.^_`|~09",
+        "GET",
+        "POST",
+        "PUT",
+        "DELETE",
+        "OPTIONS",
+        "PATCH",
+        "PROPFIND",
+        "MKCOL",
+        "REPORT",
+        "PURGE",
+        "QUERY",
+        "FOO",
+        "get",
+        "M-SEARCH",
+        "X_Y",
+        "!#$%&'*+-.^_`|~09",
     ]
     .into_iter()
     .map(|method| {
@@ -183,33 +246,133 @@ fn targets() {
     const SECTION: &str = "RFC 9112 3.2.1, RFC 9110 7.7";
     const WHY: &str = "a gateway must not rewrite path and query";
     let mut rows: Vec<Row> = [
-        "/", "/a/b.c?d=e&f", "/?", "/?a?b", "//", "//a", "/a//b", "/.", "/a/../b", "/a/./b",
-        "/%2F", "/a%20b", "/%41", "/;p=1", "/a:b@c", "/!$&'()*+,;=:@-._~", "/*", "/a?b=%0d%0a",
-        "/http://other/", "/a?http://other/", "/a%2e%2e%2fb",
+        "/",
+        "/a/b.c?d=e&f",
+        "/?",
+        "/?a?b",
+        "//",
+        "//a",
+        "/a//b",
+        "/.",
+        "/a/../b",
+        "/a/./b",
+        "/%2F",
+        "/a%20b",
+        "/%41",
+        "/;p=1",
+        "/a:b@c",
+        "/!$&'()*+,;=:@-._~",
+        "/*",
+        "/a?b=%0d%0a",
+        "/http://other/",
+        "/a?http://other/",
+        "/a%2e%2e%2fb",
     ]
     .into_iter()
     .map(|form| {
         let octets = line(&format!("GET {form} HTTP/1.1"));
-        passed_once(format!("target {form} unchanged"), SECTION, WHY, octets, target(form))
+        passed_once(
+            format!("target {form} unchanged"),
+            SECTION,
+            WHY,
+            octets,
+            target(form),
+        )
     })
     .collect();
     // Paths that no resource can have: refusing them is as good.
-    rows.extend(["/..", "/../a", "/%2e%2e/x", "/a%", "/%zz", "/%00", "/a/../../b"].map(|form| {
-        let octets = line(&format!("GET {form} HTTP/1.1"));
-        either(format!("target {form} unchanged or refused"), SECTION, WHY, &[400], octets, target(form))
-    }));
+    rows.extend(
+        [
+            "/..",
+            "/../a",
+            "/%2e%2e/x",
+            "/a%",
+            "/%zz",
+            "/%00",
+            "/a/../../b",
+        ]
+        .map(|form| {
+            let octets = line(&format!("GET {form} HTTP/1.1"));
+            either(
+                format!("target {form} unchanged or refused"),
+                SECTION,
+                WHY,
+                &[400],
+                octets,
+                target(form),
+            )
+        }),
+    );
     rows.extend([
-        refused("target: a fragment", "RFC 9112 3.2", "no form of target has a fragment", line("GET /a#b HTTP/1.1")),
-        refused("target: relative", "RFC 9112 3.2.1", "origin-form begins with a slash", line("GET a HTTP/1.1")),
-        refused("target: relative with dots", "RFC 9112 3.2.1", "origin-form begins with a slash", line("GET ../a HTTP/1.1")),
-        refused("target: a query only", "RFC 9112 3.2.1", "an empty path is sent as a slash", line("GET ?a=b HTTP/1.1")),
-        refused("target: an asterisk with GET", "RFC 9112 3.2.4", "asterisk-form is for OPTIONS only", line("GET * HTTP/1.1")),
-        refused("target: an asterisk with POST", "RFC 9112 3.2.4", "asterisk-form is for OPTIONS only", "POST * HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"),
-        refused("target: an asterisk and more", "RFC 9112 3.2.4", "asterisk-form is one asterisk", line("OPTIONS *a HTTP/1.1")),
-        refused("target: authority-form with GET", "RFC 9112 3.2.3", "authority-form is for CONNECT only", line("GET test:80 HTTP/1.1")),
-        refused("target: a backslash first", "RFC 9112 3.2.1", "origin-form begins with a slash", line("GET \\a HTTP/1.1")),
-        refused("target: an octet that no URI has, <", "RFC 3986 2", "angle brackets are no URI characters", line("GET /<a> HTTP/1.1")).own(),
-        passed("OPTIONS * is passed as it is", "RFC 9110 9.3.7, RFC 9112 3.2.4", "an OPTIONS * for the origin", line("OPTIONS * HTTP/1.1"), target("*")).own(),
+        refused(
+            "target: a fragment",
+            "RFC 9112 3.2",
+            "no form of target has a fragment",
+            line("GET /a#b HTTP/1.1"),
+        ),
+        refused(
+            "target: relative",
+            "RFC 9112 3.2.1",
+            "origin-form begins with a slash",
+            line("GET a HTTP/1.1"),
+        ),
+        refused(
+            "target: relative with dots",
+            "RFC 9112 3.2.1",
+            "origin-form begins with a slash",
+            line("GET ../a HTTP/1.1"),
+        ),
+        refused(
+            "target: a query only",
+            "RFC 9112 3.2.1",
+            "an empty path is sent as a slash",
+            line("GET ?a=b HTTP/1.1"),
+        ),
+        refused(
+            "target: an asterisk with GET",
+            "RFC 9112 3.2.4",
+            "asterisk-form is for OPTIONS only",
+            line("GET * HTTP/1.1"),
+        ),
+        refused(
+            "target: an asterisk with POST",
+            "RFC 9112 3.2.4",
+            "asterisk-form is for OPTIONS only",
+            "POST * HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n",
+        ),
+        refused(
+            "target: an asterisk and more",
+            "RFC 9112 3.2.4",
+            "asterisk-form is one asterisk",
+            line("OPTIONS *a HTTP/1.1"),
+        ),
+        refused(
+            "target: authority-form with GET",
+            "RFC 9112 3.2.3",
+            "authority-form is for CONNECT only",
+            line("GET test:80 HTTP/1.1"),
+        ),
+        refused(
+            "target: a backslash first",
+            "RFC 9112 3.2.1",
+            "origin-form begins with a slash",
+            line("GET \\a HTTP/1.1"),
+        ),
+        refused(
+            "target: an octet that no URI has, <",
+            "RFC 3986 2",
+            "angle brackets are no URI characters",
+            line("GET /<a> HTTP/1.1"),
+        )
+        .own(),
+        passed(
+            "OPTIONS * is passed as it is",
+            "RFC 9110 9.3.7, RFC 9112 3.2.4",
+            "an OPTIONS * for the origin",
+            line("OPTIONS * HTTP/1.1"),
+            target("*"),
+        )
+        .own(),
     ]);
     run("targets", rows);
 }

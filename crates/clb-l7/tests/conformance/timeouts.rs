@@ -30,7 +30,8 @@ fn slow_heads() {
         client_header: SHORT,
         ..Settings::default()
     };
-    const WHY: &str = "client_header bounds a head from accept or its first octet to its end: 408 and close";
+    const WHY: &str =
+        "client_header bounds a head from accept or its first octet to its end: 408 and close";
     run_with(
         "slow heads",
         settings,
@@ -39,37 +40,71 @@ fn slow_heads() {
                 let mut client = lane.client_sends("GET / HTTP/1.1\r\nHos")?;
                 is_refused(&mut client, &[408])?;
                 lane.nothing_reached()
-            }).own(),
-            row("a request line and silence", "RFC 9110 15.5.9", WHY, |lane| {
-                let mut client = lane.client_sends("GET / HTTP/1.1\r\n")?;
-                is_refused(&mut client, &[408])?;
-                lane.nothing_reached()
-            }).own(),
+            })
+            .own(),
+            row(
+                "a request line and silence",
+                "RFC 9110 15.5.9",
+                WHY,
+                |lane| {
+                    let mut client = lane.client_sends("GET / HTTP/1.1\r\n")?;
+                    is_refused(&mut client, &[408])?;
+                    lane.nothing_reached()
+                },
+            )
+            .own(),
             row("not an octet", S, "closed, with or without 408", |lane| {
                 let mut client = lane.client()?;
                 let (rest, _) = client.rest()?;
-                ensure!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", rest.escape_ascii());
+                ensure!(
+                    rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"),
+                    "{}",
+                    rest.escape_ascii()
+                );
                 Ok(())
-            }).own(),
-            row("only empty lines", S, "closed, with or without 408", |lane| {
-                let mut client = lane.client_sends("\r\n")?;
-                let (rest, _) = client.rest()?;
-                ensure!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", rest.escape_ascii());
-                Ok(())
-            }).own(),
-            row("a head octet by octet without end", S, "an octet now and then does not prolong the time", |lane| {
-                let mut client = lane.client_sends("GET / HTTP/1.1\r\nHost: test\r\nX-A: ")?;
-                ensure!(drip(&mut client, (0..100).map(|_| b'a'))?, "never refused");
-                is_refused(&mut client, &[408])?;
-                lane.nothing_reached()
-            }).own(),
-            row("half a second head and silence", "RFC 9110 15.5.9", "on a kept connection as on a new one", |lane| {
-                let (mut client, _backend, _) = lane.exchange(GET, OK.as_bytes())?;
-                client.answer("GET")?.status(200)?;
-                client.send("GET / HT")?;
-                is_refused(&mut client, &[408])?;
-                lane.nothing_reached()
-            }).own(),
+            })
+            .own(),
+            row(
+                "only empty lines",
+                S,
+                "closed, with or without 408",
+                |lane| {
+                    let mut client = lane.client_sends("\r\n")?;
+                    let (rest, _) = client.rest()?;
+                    ensure!(
+                        rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"),
+                        "{}",
+                        rest.escape_ascii()
+                    );
+                    Ok(())
+                },
+            )
+            .own(),
+            row(
+                "a head octet by octet without end",
+                S,
+                "an octet now and then does not prolong the time",
+                |lane| {
+                    let mut client = lane.client_sends("GET / HTTP/1.1\r\nHost: test\r\nX-A: ")?;
+                    ensure!(drip(&mut client, (0..100).map(|_| b'a'))?, "never refused");
+                    is_refused(&mut client, &[408])?;
+                    lane.nothing_reached()
+                },
+            )
+            .own(),
+            row(
+                "half a second head and silence",
+                "RFC 9110 15.5.9",
+                "on a kept connection as on a new one",
+                |lane| {
+                    let (mut client, _backend, _) = lane.exchange(GET, OK.as_bytes())?;
+                    client.answer("GET")?.status(200)?;
+                    client.send("GET / HT")?;
+                    is_refused(&mut client, &[408])?;
+                    lane.nothing_reached()
+                },
+            )
+            .own(),
         ],
     );
 }
@@ -137,7 +172,8 @@ fn silent_backends() {
         backend_response: SHORT,
         ..Settings::default()
     };
-    const WHY: &str = "backend_response bounds the silence: 504, and the connection is not used again";
+    const WHY: &str =
+        "backend_response bounds the silence: 504, and the connection is not used again";
     let silent = |name: &'static str, request: &'static str, said: &'static str| {
         row(name, "RFC 9110 15.6.5", WHY, move |lane| {
             let mut client = lane.client_sends(request)?;
@@ -158,56 +194,105 @@ fn silent_backends() {
         settings,
         vec![
             silent("no answer", GET, ""),
-            silent("no answer to a POST", "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc", ""),
+            silent(
+                "no answer to a POST",
+                "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc",
+                "",
+            ),
             silent("half a status line", GET, "HTTP/1.1 20"),
             silent("half a head", GET, "HTTP/1.1 200 OK\r\nContent-Le"),
-            silent("an interim answer and silence", GET, "HTTP/1.1 103 E\r\n\r\n"),
-            row("half a body and silence", "RFC 9112 8", "the answer has begun: it is cut, visibly", |lane| {
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
-                let answer = client.answer("GET")?;
-                ensure!(answer.status == 200 && !answer.body.complete && answer.body.data == b"hello");
-                backend.expect_gone()
-            }).own(),
-            row("half the chunks and silence", "RFC 9112 8", "the answer has begun: it is cut, visibly", |lane| {
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")?;
-                let answer = client.answer("GET")?;
-                ensure!(answer.status == 200 && !answer.body.complete);
-                backend.expect_gone()
-            }).own(),
-            row("until the end, and silence", "RFC 9112 8", "silence is no end of a body", |lane| {
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 200 OK\r\n\r\nhello")?;
-                let answer = client.answer("GET")?;
-                ensure!(answer.status == 200 && !answer.body.complete);
-                backend.expect_gone()
-            }).own(),
-            row("a slow answer is no silent one", S, "the time runs between two reads", |lane| {
-                let mut client = lane.client_sends(GET)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")?;
-                for piece in *b"01234567890123456789" {
-                    backend.send([piece])?;
-                    std::thread::sleep(SHORT / 10);
-                }
-                client.answer("GET")?.body.is("01234567890123456789")
-            }).own(),
-            row("the request's body takes longer than an answer may", S, "the time for the answer runs from the end of the request", |lane| {
-                let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n")?;
-                ensure!(!drip(&mut client, *b"01234567890123456789")?, "answered although it went on");
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send(OK)?;
-                client.answer("POST")?.status(200).map(|_| ())
-            }).own(),
+            silent(
+                "an interim answer and silence",
+                GET,
+                "HTTP/1.1 103 E\r\n\r\n",
+            ),
+            row(
+                "half a body and silence",
+                "RFC 9112 8",
+                "the answer has begun: it is cut, visibly",
+                |lane| {
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")?;
+                    let answer = client.answer("GET")?;
+                    ensure!(
+                        answer.status == 200
+                            && !answer.body.complete
+                            && answer.body.data == b"hello"
+                    );
+                    backend.expect_gone()
+                },
+            )
+            .own(),
+            row(
+                "half the chunks and silence",
+                "RFC 9112 8",
+                "the answer has begun: it is cut, visibly",
+                |lane| {
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+                    )?;
+                    let answer = client.answer("GET")?;
+                    ensure!(answer.status == 200 && !answer.body.complete);
+                    backend.expect_gone()
+                },
+            )
+            .own(),
+            row(
+                "until the end, and silence",
+                "RFC 9112 8",
+                "silence is no end of a body",
+                |lane| {
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send("HTTP/1.1 200 OK\r\n\r\nhello")?;
+                    let answer = client.answer("GET")?;
+                    ensure!(answer.status == 200 && !answer.body.complete);
+                    backend.expect_gone()
+                },
+            )
+            .own(),
+            row(
+                "a slow answer is no silent one",
+                S,
+                "the time runs between two reads",
+                |lane| {
+                    let mut client = lane.client_sends(GET)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")?;
+                    for piece in *b"01234567890123456789" {
+                        backend.send([piece])?;
+                        std::thread::sleep(SHORT / 10);
+                    }
+                    client.answer("GET")?.body.is("01234567890123456789")
+                },
+            )
+            .own(),
+            row(
+                "the request's body takes longer than an answer may",
+                S,
+                "the time for the answer runs from the end of the request",
+                |lane| {
+                    let mut client = lane.client_sends(
+                        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n",
+                    )?;
+                    ensure!(
+                        !drip(&mut client, *b"01234567890123456789")?,
+                        "answered although it went on"
+                    );
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(OK)?;
+                    client.answer("POST")?.status(200).map(|_| ())
+                },
+            )
+            .own(),
         ],
     );
 }

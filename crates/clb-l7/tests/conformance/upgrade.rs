@@ -13,21 +13,47 @@ fn tunnel(lane: &Lane<'_>) -> Result<(Wire, Wire)> {
     let mut client = lane.client_sends(ASK)?;
     let mut backend = lane.backend()?;
     let request = backend.request()?;
-    ensure!(request.fields.members("upgrade") == ["websocket"], "{:?}", request.fields);
-    ensure!(request.fields.members("connection").contains(&"upgrade".to_string()), "{:?}", request.fields);
-    request.fields.is("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")?;
+    ensure!(
+        request.fields.members("upgrade") == ["websocket"],
+        "{:?}",
+        request.fields
+    );
+    ensure!(
+        request
+            .fields
+            .members("connection")
+            .contains(&"upgrade".to_string()),
+        "{:?}",
+        request.fields
+    );
+    request
+        .fields
+        .is("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")?;
     request.fields.is("sec-websocket-version", "13")?;
     backend.send(YES)?;
     let answer = client.answer_head("GET")?;
     answer.status(101)?;
     ensure!(answer.fields.members("upgrade") == ["websocket"]);
-    ensure!(answer.fields.members("connection").contains(&"upgrade".to_string()));
-    answer.fields.is("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")?;
+    ensure!(
+        answer
+            .fields
+            .members("connection")
+            .contains(&"upgrade".to_string())
+    );
+    answer
+        .fields
+        .is("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")?;
     Ok((client, backend))
 }
 
 /// A 101 that the gateway must not believe: 502, no tunnel.
-fn not_believed(name: &str, section: &'static str, why: &'static str, request: &'static str, answer: &'static str) -> Row {
+fn not_believed(
+    name: &str,
+    section: &'static str,
+    why: &'static str,
+    request: &'static str,
+    answer: &'static str,
+) -> Row {
     row(name, section, why, move |lane| {
         let mut client = lane.client_sends(request)?;
         let mut backend = lane.backend()?;
@@ -36,7 +62,11 @@ fn not_believed(name: &str, section: &'static str, why: &'static str, request: &
         client.answer("GET")?.status(502)?;
         client.try_send("tunnel?");
         let (seen, _) = backend.rest()?;
-        ensure!(!seen.ends_with(b"tunnel?"), "the backend gets {}", seen.escape_ascii());
+        ensure!(
+            !seen.ends_with(b"tunnel?"),
+            "the backend gets {}",
+            seen.escape_ascii()
+        );
         Ok(())
     })
 }
@@ -46,54 +76,86 @@ fn tunnels() {
     run(
         "tunnels",
         vec![
-            row("WebSocket", S, "after 101 octets pass both ways as they are", |lane| {
-                let (mut client, mut backend) = tunnel(lane)?;
-                client.send(b"\x81\x85\x00\x00\x00\x00hello")?;
-                backend.expect(b"\x81\x85\x00\x00\x00\x00hello")?;
-                backend.send(b"\x81\x05hello\x00\r\n\r\n")?;
-                client.expect(b"\x81\x05hello\x00\r\n\r\n")?;
-                client.send("GET / HTTP/1.1\r\n\r\n")?;
-                backend.expect("GET / HTTP/1.1\r\n\r\n")
-            }),
-            row("a tunnel's client ends its direction", "semantics 5", "half-close passes; the other direction goes on", |lane| {
-                let (mut client, mut backend) = tunnel(lane)?;
-                client.send("last words")?;
-                client.half_close();
-                backend.expect("last words")?;
-                backend.expect_end()?;
-                backend.send("answer to them")?;
-                drop(backend);
-                client.expect("answer to them")?;
-                client.expect_end()
-            }).own(),
-            row("a tunnel's backend ends its direction", "semantics 5", "half-close passes; the other direction goes on", |lane| {
-                let (mut client, mut backend) = tunnel(lane)?;
-                backend.send("last words")?;
-                backend.half_close();
-                client.expect("last words")?;
-                client.expect_end()?;
-                client.send("answer to them")?;
-                drop(client);
-                backend.expect("answer to them")?;
-                backend.expect_end()
-            }).own(),
-            row("a tunnel's backend closes", S, "the client sees the end", |lane| {
-                let (mut client, mut backend) = tunnel(lane)?;
-                backend.send("bye")?;
-                drop(backend);
-                client.expect("bye")?;
-                client.expect_gone()
-            }),
-            row("a tunnel's client resets", S, "the backend sees it", |lane| {
-                let (client, mut backend) = tunnel(lane)?;
-                client.reset()?;
-                backend.expect_gone()
-            }),
-            row("a tunnel's backend resets", S, "the client sees it", |lane| {
-                let (mut client, backend) = tunnel(lane)?;
-                backend.reset()?;
-                client.expect_gone()
-            }),
+            row(
+                "WebSocket",
+                S,
+                "after 101 octets pass both ways as they are",
+                |lane| {
+                    let (mut client, mut backend) = tunnel(lane)?;
+                    client.send(b"\x81\x85\x00\x00\x00\x00hello")?;
+                    backend.expect(b"\x81\x85\x00\x00\x00\x00hello")?;
+                    backend.send(b"\x81\x05hello\x00\r\n\r\n")?;
+                    client.expect(b"\x81\x05hello\x00\r\n\r\n")?;
+                    client.send("GET / HTTP/1.1\r\n\r\n")?;
+                    backend.expect("GET / HTTP/1.1\r\n\r\n")
+                },
+            ),
+            row(
+                "a tunnel's client ends its direction",
+                "semantics 5",
+                "half-close passes; the other direction goes on",
+                |lane| {
+                    let (mut client, mut backend) = tunnel(lane)?;
+                    client.send("last words")?;
+                    client.half_close();
+                    backend.expect("last words")?;
+                    backend.expect_end()?;
+                    backend.send("answer to them")?;
+                    drop(backend);
+                    client.expect("answer to them")?;
+                    client.expect_end()
+                },
+            )
+            .own(),
+            row(
+                "a tunnel's backend ends its direction",
+                "semantics 5",
+                "half-close passes; the other direction goes on",
+                |lane| {
+                    let (mut client, mut backend) = tunnel(lane)?;
+                    backend.send("last words")?;
+                    backend.half_close();
+                    client.expect("last words")?;
+                    client.expect_end()?;
+                    client.send("answer to them")?;
+                    drop(client);
+                    backend.expect("answer to them")?;
+                    backend.expect_end()
+                },
+            )
+            .own(),
+            row(
+                "a tunnel's backend closes",
+                S,
+                "the client sees the end",
+                |lane| {
+                    let (mut client, mut backend) = tunnel(lane)?;
+                    backend.send("bye")?;
+                    drop(backend);
+                    client.expect("bye")?;
+                    client.expect_gone()
+                },
+            ),
+            row(
+                "a tunnel's client resets",
+                S,
+                "the backend sees it",
+                |lane| {
+                    let (client, mut backend) = tunnel(lane)?;
+                    client.reset()?;
+                    backend.expect_gone()
+                },
+            ),
+            row(
+                "a tunnel's backend resets",
+                S,
+                "the client sees it",
+                |lane| {
+                    let (mut client, backend) = tunnel(lane)?;
+                    backend.reset()?;
+                    client.expect_gone()
+                },
+            ),
             row("much through a tunnel", S, "nothing is lost", |lane| {
                 let (mut client, mut backend) = tunnel(lane)?;
                 let data: Vec<u8> = (0..1_000_000u32).map(|at| (at % 251) as u8).collect();
@@ -105,82 +167,141 @@ fn tunnels() {
                 down.join().unwrap();
                 Ok(())
             }),
-            row("octets right behind the 101", S, "they belong to the tunnel", |lane| {
-                let mut client = lane.client_sends(ASK)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send(format!("{YES}\u{1}hello"))?;
-                client.answer_head("GET")?.status(101)?;
-                client.expect("\u{1}hello")
-            }),
-            row("octets right behind the request", S, "they wait for the 101 and belong to the tunnel", |lane| {
-                let mut client = lane.client_sends(format!("{ASK}\u{1}early"))?;
-                let mut backend = lane.backend()?;
-                backend.request_head()?;
-                backend.send(YES)?;
-                client.answer_head("GET")?.status(101)?;
-                backend.expect("\u{1}early")
-            }),
-            row("octets right behind the request, and a refusal", "RFC 9110 7.8", "they are no tunnel; as a request they are refused", |lane| {
-                let mut client = lane.client_sends(format!("{ASK}\u{1}early\r\n\r\n"))?;
-                let mut backend = lane.backend()?;
-                backend.request_head()?;
-                backend.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
-                client.answer("GET")?.status(200)?.body.is("ok")?;
-                is_refused(&mut client, &[400])?;
-                ensure!(!backend.so_far()?.ends_with(b"early\r\n\r\n"), "the backend gets the octets");
-                lane.nothing_reached()
-            }).own(),
-            row("a request right behind an upgrade that is refused", "RFC 9110 7.8", "it is a request like any other", |lane| {
-                let mut client = lane.client_sends(format!("{ASK}GET /next HTTP/1.1\r\nHost: test\r\n\r\n"))?;
-                let mut backend = lane.backend()?;
-                backend.request_head()?;
-                ensure!(backend.so_far()?.is_empty(), "nothing more may reach the backend before its answer");
-                backend.send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")?;
-                client.answer("GET")?.status(403)?.body.is("no")?;
-                let mut backend = lane.next_wire(backend)?;
-                ensure!(backend.request()?.target == "/next");
-                backend.send(OK)?;
-                client.answer("GET")?.status(200)?.body.is("ok")
-            }),
-            row("another protocol", "RFC 9110 7.8", "upgrades are not for WebSocket only", |lane| {
-                let mut client = lane.client_sends("GET / HTTP/1.1\r\nHost: test\r\nUpgrade: foo/2\r\nConnection: upgrade\r\n\r\n")?;
-                let mut backend = lane.backend()?;
-                let request = backend.request()?;
-                request.fields.is("upgrade", "foo/2")?;
-                backend.send("HTTP/1.1 101 S\r\nUpgrade: foo/2\r\nConnection: upgrade\r\n\r\nfoo")?;
-                client.answer_head("GET")?.status(101)?.fields.is("upgrade", "foo/2")?;
-                client.expect("foo")?;
-                client.send("bar")?;
-                backend.expect("bar")
-            }),
-            row("the backend chooses one of two protocols", "RFC 9110 7.8", "any that was asked for", |lane| {
-                let mut client = lane.client_sends("GET / HTTP/1.1\r\nHost: test\r\nUpgrade: foo/2, WebSocket\r\nConnection: upgrade\r\n\r\n")?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send("HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nfoo")?;
-                client.answer_head("GET")?.status(101)?;
-                client.expect("foo")
-            }),
-            row("Connection: keep-alive, Upgrade", S, "one option of several", |lane| {
-                let mut client = lane.client_sends(ASK.replace("Connection: Upgrade", "Connection: keep-alive, upgrade"))?;
-                let mut backend = lane.backend()?;
-                ensure!(backend.request()?.fields.members("upgrade") == ["websocket"]);
-                backend.send(YES)?;
-                client.answer_head("GET")?.status(101).map(|_| ())
-            }),
-            row("100 before 101", "RFC 9110 7.8, 15.2", "an interim answer is not the final one", |lane| {
-                let mut client = lane.client_sends(ASK)?;
-                let mut backend = lane.backend()?;
-                backend.request()?;
-                backend.send(format!("HTTP/1.1 103 E\r\n\r\n{YES}hello"))?;
-                let mut answer = client.answer_head("GET")?;
-                if answer.status == 103 {
-                    answer = client.answer_head("GET")?;
-                }
-                answer.status(101)?;
-                client.expect("hello")
-            }).own(),
+            row(
+                "octets right behind the 101",
+                S,
+                "they belong to the tunnel",
+                |lane| {
+                    let mut client = lane.client_sends(ASK)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(format!("{YES}\u{1}hello"))?;
+                    client.answer_head("GET")?.status(101)?;
+                    client.expect("\u{1}hello")
+                },
+            ),
+            row(
+                "octets right behind the request",
+                S,
+                "they wait for the 101 and belong to the tunnel",
+                |lane| {
+                    let mut client = lane.client_sends(format!("{ASK}\u{1}early"))?;
+                    let mut backend = lane.backend()?;
+                    backend.request_head()?;
+                    backend.send(YES)?;
+                    client.answer_head("GET")?.status(101)?;
+                    backend.expect("\u{1}early")
+                },
+            ),
+            row(
+                "octets right behind the request, and a refusal",
+                "RFC 9110 7.8",
+                "they are no tunnel; as a request they are refused",
+                |lane| {
+                    let mut client = lane.client_sends(format!("{ASK}\u{1}early\r\n\r\n"))?;
+                    let mut backend = lane.backend()?;
+                    backend.request_head()?;
+                    backend.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+                    client.answer("GET")?.status(200)?.body.is("ok")?;
+                    is_refused(&mut client, &[400])?;
+                    ensure!(
+                        !backend.so_far()?.ends_with(b"early\r\n\r\n"),
+                        "the backend gets the octets"
+                    );
+                    lane.nothing_reached()
+                },
+            )
+            .own(),
+            row(
+                "a request right behind an upgrade that is refused",
+                "RFC 9110 7.8",
+                "it is a request like any other",
+                |lane| {
+                    let mut client = lane
+                        .client_sends(format!("{ASK}GET /next HTTP/1.1\r\nHost: test\r\n\r\n"))?;
+                    let mut backend = lane.backend()?;
+                    backend.request_head()?;
+                    ensure!(
+                        backend.so_far()?.is_empty(),
+                        "nothing more may reach the backend before its answer"
+                    );
+                    backend.send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")?;
+                    client.answer("GET")?.status(403)?.body.is("no")?;
+                    let mut backend = lane.next_wire(backend)?;
+                    ensure!(backend.request()?.target == "/next");
+                    backend.send(OK)?;
+                    client.answer("GET")?.status(200)?.body.is("ok")
+                },
+            ),
+            row(
+                "another protocol",
+                "RFC 9110 7.8",
+                "upgrades are not for WebSocket only",
+                |lane| {
+                    let mut client = lane.client_sends("GET / HTTP/1.1\r\nHost: test\r\nUpgrade: foo/2\r\nConnection: upgrade\r\n\r\n")?;
+                    let mut backend = lane.backend()?;
+                    let request = backend.request()?;
+                    request.fields.is("upgrade", "foo/2")?;
+                    backend.send(
+                        "HTTP/1.1 101 S\r\nUpgrade: foo/2\r\nConnection: upgrade\r\n\r\nfoo",
+                    )?;
+                    client
+                        .answer_head("GET")?
+                        .status(101)?
+                        .fields
+                        .is("upgrade", "foo/2")?;
+                    client.expect("foo")?;
+                    client.send("bar")?;
+                    backend.expect("bar")
+                },
+            ),
+            row(
+                "the backend chooses one of two protocols",
+                "RFC 9110 7.8",
+                "any that was asked for",
+                |lane| {
+                    let mut client = lane.client_sends("GET / HTTP/1.1\r\nHost: test\r\nUpgrade: foo/2, WebSocket\r\nConnection: upgrade\r\n\r\n")?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(
+                        "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nfoo",
+                    )?;
+                    client.answer_head("GET")?.status(101)?;
+                    client.expect("foo")
+                },
+            ),
+            row(
+                "Connection: keep-alive, Upgrade",
+                S,
+                "one option of several",
+                |lane| {
+                    let mut client = lane.client_sends(
+                        ASK.replace("Connection: Upgrade", "Connection: keep-alive, upgrade"),
+                    )?;
+                    let mut backend = lane.backend()?;
+                    ensure!(backend.request()?.fields.members("upgrade") == ["websocket"]);
+                    backend.send(YES)?;
+                    client.answer_head("GET")?.status(101).map(|_| ())
+                },
+            ),
+            row(
+                "100 before 101",
+                "RFC 9110 7.8, 15.2",
+                "an interim answer is not the final one",
+                |lane| {
+                    let mut client = lane.client_sends(ASK)?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(format!("HTTP/1.1 103 E\r\n\r\n{YES}hello"))?;
+                    let mut answer = client.answer_head("GET")?;
+                    if answer.status == 103 {
+                        answer = client.answer_head("GET")?;
+                    }
+                    answer.status(101)?;
+                    client.expect("hello")
+                },
+            )
+            .own(),
         ],
     );
 }

@@ -46,7 +46,10 @@ impl Lane<'_> {
             for backend in &mut backends {
                 let seen = backend.so_far()?;
                 if !seen.is_empty() {
-                    bail!("the backend must see nothing, it gets \"{}\"", seen.escape_ascii());
+                    bail!(
+                        "the backend must see nothing, it gets \"{}\"",
+                        seen.escape_ascii()
+                    );
                 }
             }
             ensure!(
@@ -98,9 +101,15 @@ impl Lane<'_> {
         client
             .send("GET /again HTTP/1.1\r\nHost: test\r\n\r\n")
             .context("the connection should live on")?;
-        let mut backend = self.next_wire(backend).context("the connection should live on")?;
+        let mut backend = self
+            .next_wire(backend)
+            .context("the connection should live on")?;
         let request = backend.request()?;
-        ensure!(request.target == "/again", "the second request is {}", request.target);
+        ensure!(
+            request.target == "/again",
+            "the second request is {}",
+            request.target
+        );
         backend.send(OK)?;
         client.answer("GET")?.status(200)?.body.is("ok")?;
         Ok(backend)
@@ -175,7 +184,9 @@ pub fn is_refused(client: &mut Wire, statuses: &[u16]) -> Result<Answer> {
         "RFC 9112 9.6: an answer after which the connection is closed says so"
     );
     ensure!(answer.body.complete, "the refusal's body is cut");
-    client.expect_end().context("the connection must be closed after the refusal")?;
+    client
+        .expect_end()
+        .context("the connection must be closed after the refusal")?;
     Ok(answer)
 }
 
@@ -194,7 +205,9 @@ pub fn never_complete(lane: &Lane<'_>) -> Result<()> {
             }
             Err(error) => return Err(error),
         }
-        backend.expect_gone().context("the cut request's connection must be closed")?;
+        backend
+            .expect_gone()
+            .context("the cut request's connection must be closed")?;
     }
     lane.nothing_reached()
 }
@@ -301,9 +314,15 @@ pub fn first_backend(lane: &Lane<'_>, client: &mut Wire) -> Result<Wire> {
         }
         if !client.so_far()?.is_empty() {
             let answer = client.answer_head("GET")?;
-            bail!("the request should be passed on, the gateway answers {}", answer.status);
+            bail!(
+                "the request should be passed on, the gateway answers {}",
+                answer.status
+            );
         }
-        ensure!(started.elapsed() < super::patience(), "no request reaches the backend");
+        ensure!(
+            started.elapsed() < super::patience(),
+            "no request reaches the backend"
+        );
     }
 }
 
@@ -338,7 +357,9 @@ pub fn bad_answer(
         let (mut client, mut backend, _) =
             lane.exchange("GET / HTTP/1.1\r\nHost: test\r\n\r\n", &answer)?;
         client.answer("GET")?.status(502)?;
-        backend.expect_gone().context("the backend's connection must be closed")
+        backend
+            .expect_gone()
+            .context("the backend's connection must be closed")
     })
 }
 
@@ -386,7 +407,9 @@ pub fn cut_answer(
             client.expect_gone()?;
         }
         if let Some(mut backend) = open {
-            backend.expect_gone().context("the backend's connection must be closed")?;
+            backend
+                .expect_gone()
+                .context("the backend's connection must be closed")?;
         }
         Ok(())
     })

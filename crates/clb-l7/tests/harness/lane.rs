@@ -43,7 +43,9 @@ impl Source {
                 let mut members = Vec::new();
                 for place in pool {
                     let backend = match place {
-                        Place::Alive => Backend::accepting(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)?,
+                        Place::Alive => {
+                            Backend::accepting(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)?
+                        }
                         Place::Dead => Backend::dead()?,
                     };
                     members.push(backend.addr);
@@ -60,7 +62,11 @@ impl Source {
             Self::Given(addr) => {
                 let backend = given_backend();
                 // What the last row left behind.
-                while backend.accepted.recv_timeout(Duration::from_millis(3)).is_ok() {}
+                while backend
+                    .accepted
+                    .recv_timeout(Duration::from_millis(3))
+                    .is_ok()
+                {}
                 Ok(Lane {
                     addr: *addr,
                     served: Mutex::new(None),
@@ -97,7 +103,10 @@ impl Backend {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         socket.bind(&any.into())?;
-        let addr = socket.local_addr()?.as_socket().context("an IPv4 address")?;
+        let addr = socket
+            .local_addr()?
+            .as_socket()
+            .context("an IPv4 address")?;
         Ok(Self {
             addr,
             accepted: channel().1,
@@ -134,7 +143,8 @@ fn given_backend() -> MutexGuard<'static, Backend> {
             let port = std::env::var("CLB_HTTP_BACKEND_PORT")
                 .expect("CLB_HTTP_BACKEND_PORT beside CLB_HTTP_UNDER_TEST");
             let port: u16 = port.parse().expect("CLB_HTTP_BACKEND_PORT is a port");
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the backend's port");
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the backend's port");
             Mutex::new(Backend::accepting(listener).expect("a backend"))
         })
         .lock()
@@ -217,7 +227,8 @@ impl Lane<'_> {
                     request.method,
                     request.target
                 );
-                backend.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+                backend
+                    .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
                 let answer = client.answer("GET")?;
                 answer.status(200)?;
                 return Ok(());

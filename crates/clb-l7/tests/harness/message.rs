@@ -25,7 +25,9 @@ impl Fields {
                 "a field name that is no token: {name:?}"
             );
             ensure!(
-                value.chars().all(|c| c == '\t' || (c >= ' ' && c != '\u{7f}')),
+                value
+                    .chars()
+                    .all(|c| c == '\t' || (c >= ' ' && c != '\u{7f}')),
                 "a control character in the field {line:?}"
             );
             let value = value.trim_matches([' ', '\t']);
@@ -62,7 +64,10 @@ impl Fields {
     pub fn lack(&self, names: &[&str]) -> Result<()> {
         for name in names {
             let have = self.all(name);
-            ensure!(have.is_empty(), "the field {name} must not be there: {have:?}");
+            ensure!(
+                have.is_empty(),
+                "the field {name} must not be there: {have:?}"
+            );
         }
         Ok(())
     }
@@ -113,7 +118,11 @@ impl Body {
     /// The body is complete and this.
     pub fn is(&self, data: impl AsRef<[u8]>) -> Result<()> {
         let data = data.as_ref();
-        ensure!(self.complete, "the body was cut after {} octets", self.data.len());
+        ensure!(
+            self.complete,
+            "the body was cut after {} octets",
+            self.data.len()
+        );
         if self.data != data {
             let differ = self.data.iter().zip(data).position(|(a, b)| a != b);
             bail!(
@@ -148,7 +157,11 @@ pub struct Answer {
 
 impl Answer {
     pub fn status(&self, expected: u16) -> Result<&Self> {
-        ensure!(self.status == expected, "expected {expected}, got {}", self.status);
+        ensure!(
+            self.status == expected,
+            "expected {expected}, got {}",
+            self.status
+        );
         Ok(self)
     }
 }
@@ -174,9 +187,15 @@ impl Wire {
         let [method, target, version] = parts[..] else {
             bail!("not a request line: {start:?}");
         };
-        ensure!(!method.is_empty() && method.bytes().all(is_tchar), "method {method:?}");
+        ensure!(
+            !method.is_empty() && method.bytes().all(is_tchar),
+            "method {method:?}"
+        );
         ensure!(!target.is_empty(), "no target: {start:?}");
-        ensure!(version == "HTTP/1.1", "RFC 9112 2.3: a gateway sends its own version, not {version:?}");
+        ensure!(
+            version == "HTTP/1.1",
+            "RFC 9112 2.3: a gateway sends its own version, not {version:?}"
+        );
         let framing = framing(&fields)?.unwrap_or(Framing::None);
         Ok(Request {
             method: method.to_string(),
@@ -203,16 +222,22 @@ impl Wire {
     pub fn answer_head(&mut self, method: &str) -> Result<Answer> {
         let (start, fields) = self.head()?;
         let (version, rest) = start.split_once(' ').context("not a status line")?;
-        let (status, reason) = rest
-            .split_once(' ')
-            .with_context(|| format!("RFC 9112 4: the space after the status is not optional: {start:?}"))?;
-        ensure!(version == "HTTP/1.1", "RFC 9112 2.3: a gateway sends its own version: {start:?}");
+        let (status, reason) = rest.split_once(' ').with_context(|| {
+            format!("RFC 9112 4: the space after the status is not optional: {start:?}")
+        })?;
+        ensure!(
+            version == "HTTP/1.1",
+            "RFC 9112 2.3: a gateway sends its own version: {start:?}"
+        );
         ensure!(status.len() == 3, "status {status:?}");
-        let status: u16 = status.parse().with_context(|| format!("status {status:?}"))?;
+        let status: u16 = status
+            .parse()
+            .with_context(|| format!("status {status:?}"))?;
         let empty = method == "HEAD" || status < 200 || status == 204 || status == 304;
         if status < 200 || status == 204 {
             ensure!(
-                fields.all("transfer-encoding").is_empty() && fields.all("content-length").is_empty(),
+                fields.all("transfer-encoding").is_empty()
+                    && fields.all("content-length").is_empty(),
                 "RFC 9110 8.6, RFC 9112 6.1: {status} with Content-Length or Transfer-Encoding"
             );
         }
@@ -269,7 +294,9 @@ impl Wire {
     /// Chunks until the last one; `None` when they are cut.
     fn chunks(&mut self, body: &mut Body) -> Result<Option<()>> {
         loop {
-            let Some(line) = self.line()? else { return Ok(None) };
+            let Some(line) = self.line()? else {
+                return Ok(None);
+            };
             let size = line.split(';').next().unwrap_or_default();
             ensure!(
                 !size.is_empty() && size.bytes().all(|c| c.is_ascii_hexdigit()),
@@ -314,7 +341,10 @@ impl Wire {
             line.extend(next);
         }
         let line = latin1(&line[..line.len() - 2]);
-        ensure!(!line.contains(['\r', '\n', '\0']), "bare CR, LF or NUL in {line:?}");
+        ensure!(
+            !line.contains(['\r', '\n', '\0']),
+            "bare CR, LF or NUL in {line:?}"
+        );
         Ok(Some(line))
     }
 }
@@ -328,10 +358,16 @@ fn framing(fields: &Fields) -> Result<Option<Framing>> {
         "RFC 9112 6.2: Content-Length beside Transfer-Encoding"
     );
     if let [coding] = codings[..] {
-        ensure!(coding.eq_ignore_ascii_case("chunked"), "Transfer-Encoding: {coding:?}");
+        ensure!(
+            coding.eq_ignore_ascii_case("chunked"),
+            "Transfer-Encoding: {coding:?}"
+        );
         return Ok(Some(Framing::Chunked));
     }
-    ensure!(codings.is_empty(), "Transfer-Encoding repeated: {codings:?}");
+    ensure!(
+        codings.is_empty(),
+        "Transfer-Encoding repeated: {codings:?}"
+    );
     if let [length] = lengths[..] {
         ensure!(
             !length.is_empty() && length.bytes().all(|c| c.is_ascii_digit()),

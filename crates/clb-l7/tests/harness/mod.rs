@@ -14,11 +14,11 @@ mod message;
 mod plane;
 mod wire;
 
-pub use kinds::{
-    OK, Then, answered, bad_answer, cut_answer, cut_head, either, first_backend, is_refused, never_complete,
-    passed, passed_once, refused, refused_body, refused_by,
-};
 pub use clb_snapshot::HttpSettings as Settings;
+pub use kinds::{
+    OK, Then, answered, bad_answer, cut_answer, cut_head, either, first_backend, is_refused,
+    never_complete, passed, passed_once, refused, refused_body, refused_by,
+};
 pub use lane::Lane;
 pub use message::{Answer, Body, Fields, Framing, Request, latin1};
 pub use wire::{Ending, Wire, patience};
@@ -116,7 +116,11 @@ pub fn run_with(area: &str, settings: Settings, rows: Vec<Row>) {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
-    println!("{area}: {all} rows, {} run, {} failed", rows.len(), failures.len());
+    println!(
+        "{area}: {all} rows, {} run, {} failed",
+        rows.len(),
+        failures.len()
+    );
     assert!(
         failures.is_empty(),
         "{area}: {} of {} rows failed\n{}",

@@ -64,17 +64,26 @@ impl Plane {
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         self.publish(|snapshot| snapshot.insert(listener));
-        Served { plane: self, id, addr }
+        Served {
+            plane: self,
+            id,
+            addr,
+        }
     }
 
     fn publish(&self, edit: impl FnOnce(&Snapshot) -> Snapshot) {
-        let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let generation = self.board.publish(edit(&self.board.snapshot()));
         Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap()
-            .block_on(async { tokio::time::timeout(patience(), self.board.wait_acked(generation)).await })
+            .block_on(async {
+                tokio::time::timeout(patience(), self.board.wait_acked(generation)).await
+            })
             .expect("every worker acknowledges");
     }
 }

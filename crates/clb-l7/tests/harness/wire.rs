@@ -151,10 +151,11 @@ impl Wire {
                 self.ending = Some(Ending::Reset);
                 Ok(false)
             }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-            {
-                bail!("{} waits for ever: nothing more comes, and no end", self.who)
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                bail!(
+                    "{} waits for ever: nothing more comes, and no end",
+                    self.who
+                )
             }
             Err(error) => bail!("{}: {error}", self.who),
         }
@@ -227,7 +228,11 @@ impl Wire {
     pub fn expect_gone(&mut self) -> Result<()> {
         let (rest, _) = self.rest()?;
         if !rest.is_empty() {
-            bail!("{} expects no more, gets \"{}\"", self.who, rest.escape_ascii());
+            bail!(
+                "{} expects no more, gets \"{}\"",
+                self.who,
+                rest.escape_ascii()
+            );
         }
         Ok(())
     }

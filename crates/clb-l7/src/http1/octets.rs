@@ -1,0 +1,239 @@
+//! Classes of octets (RFC 9110, section 5.6.2; RFC 5234, appendix B.1) and slices that never panic.
+
+/// Carriage return and line feed.
+pub(crate) const CRLF: &[u8] = b"\r\n";
+
+#[expect(clippy::indexing_slicing, reason = "runs when this is compiled")]
+const fn table(extra: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut octet = 0_u8;
+    while octet < 128 {
+        table[octet as usize] = octet.is_ascii_alphanumeric();
+        octet += 1;
+    }
+    let mut at = 0;
+    while at < extra.len() {
+        table[extra[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+/// What a token is made of (RFC 9110, section 5.6.2).
+static TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
+
+/// What an identifier of a request may be made of when a client brings it: nothing that a log, a
+/// shell or a page could misread.
+static SAFE: [bool; 256] = table(b"-_.:/+=~@");
+
+/// Whether `octet` may stand in a token.
+#[inline]
+pub(crate) fn is_token_octet(octet: u8) -> bool {
+    TOKEN.get(usize::from(octet)).is_some_and(|&yes| yes)
+}
+
+/// Whether `text` is a token: at least one octet, and only those of a token.
+#[inline]
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&octet| is_token_octet(octet))
+}
+
+/// Whether `octet` may stand in an identifier that a client brings.
+#[inline]
+pub(crate) fn is_safe_octet(octet: u8) -> bool {
+    SAFE.get(usize::from(octet)).is_some_and(|&yes| yes)
+}
+
+/// `data[start..end]`, or nothing where that is no range of it.
+#[inline]
+pub(crate) fn part(data: &[u8], start: usize, end: usize) -> &[u8] {
+    data.get(start..end).unwrap_or_default()
+}
+
+/// `data[start..]`, or nothing where it is shorter.
+#[inline]
+pub(crate) fn from(data: &[u8], start: usize) -> &[u8] {
+    data.get(start..).unwrap_or_default()
+}
+
+/// Space or tab (OWS is made of these; RFC 9110, section 5.6.3).
+#[inline]
+pub(crate) fn is_blank(octet: u8) -> bool {
+    octet == b' ' || octet == b'\t'
+}
+
+/// `text` without spaces and tabs at both ends.
+#[inline]
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    trim_start(trim_end(text))
+}
+
+/// `text` without spaces and tabs at its start.
+#[inline]
+pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text {
+        if !is_blank(*first) {
+            break;
+        }
+        text = rest;
+    }
+    text
+}
+
+/// `text` without spaces and tabs at its end.
+#[inline]
+pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = text {
+        if !is_blank(*last) {
+            break;
+        }
+        text = rest;
+    }
+    text
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Marks the high bit of (at least the lowest) octet of `word` that is below 0x20 or is 0x7F.
+/// Octets above the lowest marked one may be marked wrongly, by a borrow.
+#[inline]
+fn control_mask(word: u64) -> u64 {
+    let below = word.wrapping_sub(ONES * 0x20) & !word;
+    let deletes = word ^ (ONES * 0x7f);
+    let delete = deletes.wrapping_sub(ONES) & !deletes;
+    (below | delete) & HIGHS
+}
+
+/// Position of the first octet that no field value, reason phrase or target may hold: a control
+/// octet, DEL included, other than a tab.
+#[inline]
+pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut chunks = text.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+        if control_mask(word) != 0
+            && let Some(found) = chunk.iter().position(|&octet| is_control(octet))
+        {
+            return Some(at + found);
+        }
+        at += 8;
+    }
+    chunks
+        .remainder()
+        .iter()
+        .position(|&octet| is_control(octet))
+        .map(|found| at + found)
+}
+
+/// A control octet, DEL included, other than a tab.
+#[inline]
+pub(crate) fn is_control(octet: u8) -> bool {
+    (octet < 0x20 && octet != b'\t') || octet == 0x7f
+}
+
+/// The members of a comma-separated list, blanks around them removed. Empty members come as empty
+/// slices: whether they are ignored (RFC 9110, section 5.6.1.2) is the caller's to say. Knows no
+/// quoted strings: for lists of tokens.
+pub(crate) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&octet| octet == b',').map(trim)
+}
+
+/// Appends `number` in decimal.
+pub(crate) fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0_u8; 20];
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        length += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(from(&digits, digits.len() - length));
+}
+
+/// A number of decimal digits only (RFC 9110, section 8.6: `1*DIGIT`); `None` when it is empty, has
+/// another octet, or does not fit.
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, &octet| {
+        if !octet.is_ascii_digit() {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(u64::from(octet - b'0'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_octet_is_told_apart_at_every_place_of_a_word() {
+        for octet in 0..=255_u8 {
+            for place in 0..19 {
+                let mut text = [b'a'; 19];
+                text[place] = octet;
+                let expected = is_control(octet).then_some(place);
+                assert_eq!(first_control(&text), expected, "{octet:#x} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_in_decimal() {
+        for number in [0, 7, 10, 4096, u64::MAX] {
+            let mut out = Vec::new();
+            push_decimal(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+            assert_eq!(decimal(&out), Some(number));
+        }
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "1 ",
+            "0x1",
+            "1,1",
+            "18446744073709551616",
+            "\u{661}",
+        ] {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        assert!(is_token(b"X-a_b!#$%&'*+.^`|~09"));
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a:",
+            b"a\0",
+            b"a\x7f",
+            b"\xe9",
+            b"a(",
+            b"a\"",
+            b"a,",
+        ] {
+            assert!(!is_token(bad), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn words_find_what_octets_find(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert_eq!(
+                first_control(&text),
+                text.iter().position(|&octet| is_control(octet))
+            );
+        }
+    }
+}
