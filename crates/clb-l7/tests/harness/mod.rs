@@ -12,16 +12,17 @@ mod kinds;
 mod lane;
 mod message;
 mod plane;
+mod steps;
 mod wire;
 
 pub use clb_snapshot::HttpSettings as Settings;
 pub use kinds::{
-    OK, Then, answered, bad_answer, cut_answer, cut_head, either, first_backend, is_refused,
-    never_complete, passed, passed_once, refused, refused_body, refused_by,
+    OK, Then, answered, bad_answer, cut_answer, either, is_refused, never_complete, passed,
+    passed_once, refused, refused_body, refused_by,
 };
 pub use lane::Lane;
-pub use message::{Answer, Body, Fields, Framing, Request, latin1};
-pub use wire::{Ending, Wire, patience};
+pub use message::{Answer, Framing, Request, latin1};
+pub use wire::{Wire, patience};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
