@@ -14,7 +14,7 @@ use std::time::Duration;
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
-    PoolKey, PoolView, Service,
+    PoolKey, PoolView, RuleLive, Service, Stickiness,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -72,6 +72,7 @@ fn measure(connections: usize) -> Outcome<()> {
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
         http: HttpSettings::default(),
+        passive_health: true,
     };
     let board = Arc::new(Board::new(WORKERS, settings, 1_000));
     for index in 0..WORKERS {
@@ -87,7 +88,7 @@ fn measure(connections: usize) -> Outcome<()> {
         health: MemberHealth::Off,
         live: Arc::new(Live::new(WORKERS)),
     };
-    let view = PoolView::build(Scheduler::Wrr, None, vec![member]);
+    let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, vec![member]);
     board.publish(board.snapshot().insert(Arc::new(Listener {
         id,
         lb: LbId::from_number(1),
@@ -95,6 +96,7 @@ fn measure(connections: usize) -> Outcome<()> {
         protocol: Protocol::Tcp,
         service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(WORKERS)),
+        requests: Arc::new(RuleLive::new(WORKERS)),
         sockets: Arc::new(ListenSockets::tcp(sockets)),
     })));
     while board.acked() == 0 {

@@ -79,6 +79,7 @@ fn a_changed_listener_keeps_its_socket_and_its_connections() {
         protocol: old.protocol,
         service: other.listener.service.clone(),
         live: Arc::clone(&old.live),
+        requests: Arc::clone(&old.requests),
         sockets: Arc::clone(&old.sockets),
     });
     plane.publish(|snapshot| snapshot.insert(changed));
@@ -101,6 +102,7 @@ fn a_listener_that_moves_to_another_port_leaves_the_old_one() {
         protocol: old.protocol,
         service: old.service.clone(),
         live: Arc::clone(&old.live),
+        requests: Arc::clone(&old.requests),
         sockets: Arc::clone(&target.listener.sockets),
     });
     plane.publish(|snapshot| snapshot.insert(moved));

@@ -1,6 +1,7 @@
 //! The objects, their checked types, commands, and `apply(state, command) -> changes`; no I/O.
 
 mod apply;
+mod check_path;
 mod command;
 mod env;
 mod error;
@@ -11,6 +12,7 @@ mod state;
 mod types;
 
 pub use apply::{Applied, apply, fail, succeed};
+pub use check_path::{BadCheckPath, CHECK_PATH_CHARS, CheckPath};
 pub use command::{
     BackendWeight, Command, CreateLoadBalancers, ListenerPatch, NetworkChoice, NewListener,
 };
@@ -24,6 +26,6 @@ pub use object::{
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};
 pub use types::{
-    CheckCount, Family, IntervalTime, LoadBalancerType, OutOfRange, Port, Protocol, Scheduler,
-    SessionExpire, TimeOut, UnixMillis, Weight,
+    CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, OutOfRange, Port, Protocol,
+    Scheduler, SessionExpire, TimeOut, UnixMillis, Weight,
 };

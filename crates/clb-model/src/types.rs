@@ -101,6 +101,29 @@ ranged!(
     3600
 );
 
+ranged!(
+    /// `httpCode`: the classes of status codes that count as healthy, added up: 1 for 1xx, 2 for
+    /// 2xx, 4 for 3xx, 8 for 4xx, 16 for 5xx; 1 to 31.
+    HttpCodeMask,
+    u8,
+    1,
+    31
+);
+
+impl HttpCodeMask {
+    /// The mask of a check that is made without one: every class.
+    pub const DEFAULT: Self = Self::MAX;
+
+    /// Whether a status code's class is in the mask; codes outside 100 to 599 are in none.
+    #[must_use]
+    pub const fn accepts(self, status: u16) -> bool {
+        match status {
+            100..=599 => self.0 & (1 << (status / 100 - 1)) != 0,
+            _ => false,
+        }
+    }
+}
+
 impl Weight {
     /// The weight of a backend that is bound without one.
     pub const DEFAULT: Self = Self(10);
@@ -288,6 +311,25 @@ mod tests {
         assert!(IntervalTime::try_from(4).is_err() && IntervalTime::try_from(301).is_err());
         assert!(serde_json::from_str::<Weight>("101").is_err());
         assert_eq!(serde_json::to_string(&Weight::DEFAULT).unwrap(), "10");
+    }
+
+    #[test]
+    fn a_mask_accepts_the_classes_that_are_added_up_in_it() {
+        for mask in 1..=31 {
+            let codes = HttpCodeMask::try_from(mask).unwrap();
+            for (bit, first) in (0..).zip([100u16, 200, 300, 400, 500]) {
+                for status in [first, first + 99] {
+                    assert_eq!(
+                        codes.accepts(status),
+                        mask >> bit & 1 == 1,
+                        "{mask} {status}"
+                    );
+                }
+            }
+            assert!(!codes.accepts(99) && !codes.accepts(600) && !codes.accepts(0));
+        }
+        assert!(HttpCodeMask::try_from(0).is_err() && HttpCodeMask::try_from(32).is_err());
+        assert_eq!(HttpCodeMask::DEFAULT.get(), 31);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! What the control plane and the workers share: the snapshot, the settings, the counters.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use clb_balance::Persistence;
+use clb_balance::{CookieKey, Persistence};
+use clb_model::BindingId;
 use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
 use crate::http::HttpSettings;
-use crate::pool::PoolKey;
+use crate::passive::Suspects;
+use crate::pool::{Pool, PoolKey};
 use crate::snapshot::Snapshot;
 
 /// Settings that apply to the next connection on every worker.
@@ -26,6 +28,10 @@ pub struct PlaneSettings {
     pub max_connections: u64,
     /// What HTTP listeners go by.
     pub http: HttpSettings,
+    /// Whether failures that traffic meets take a backend of an HTTP or HTTPS listener out
+    /// (`[health] passive`). Turning it off leaves those that are out for the rest of their time,
+    /// ten seconds at most.
+    pub passive_health: bool,
 }
 
 /// Why a client was turned away; the `reason` of `clb_refused_total`.
@@ -170,12 +176,15 @@ pub struct Board {
     connections: CachePadded<AtomicU64>,
     closing: AtomicBool,
     epoch: Instant,
+    cookie_key: OnceLock<CookieKey>,
     /// Clients that were turned away, by reason.
     pub refused: Refusals,
     /// For the log line that says that descriptors or memory are used up.
     pub exhaustion_log: LogGate,
     /// The layer-4 session persistence of all pools.
     pub persistence: Persistence<PoolKey>,
+    /// Backends that traffic has taken out and that are to be probed at once.
+    pub suspects: Suspects,
 }
 
 impl Board {
@@ -194,9 +203,11 @@ impl Board {
             connections: CachePadded::default(),
             closing: AtomicBool::new(false),
             epoch: Instant::now(),
+            cookie_key: OnceLock::new(),
             refused: Refusals::default(),
             exhaustion_log: LogGate::default(),
             persistence: Persistence::new(persistence_entries),
+            suspects: Suspects::default(),
         }
     }
 
@@ -293,6 +304,34 @@ impl Board {
         }
     }
 
+    /// A connect to a backend of an HTTP or HTTPS listener failed, or the backend reset the
+    /// connection before the first octet of an answer (semantics.md 4, "Passive"). True if that
+    /// took the backend out; then it is among the [`suspects`](Self::suspects). `now_ms` is of
+    /// [`millis_at`](Self::millis_at).
+    ///
+    /// The other half is [`Passive::answered`], which every answer calls.
+    ///
+    /// [`Passive::answered`]: crate::Passive::answered
+    pub fn backend_failed(&self, pool: &Pool, binding: BindingId, now_ms: u64) -> bool {
+        let is_out = self.settings.load().passive_health && pool.failed(binding, now_ms);
+        if is_out {
+            self.suspects.add((pool.key(), binding));
+        }
+        is_out
+    }
+
+    /// The key of the session cookies; none before it was [set](Self::set_cookie_key), and
+    /// clients are not remembered then.
+    #[must_use]
+    pub fn cookie_key(&self) -> Option<&CookieKey> {
+        self.cookie_key.get()
+    }
+
+    /// Sets the key of the session cookies, for the life of the process: the first one stays.
+    pub fn set_cookie_key(&self, key: CookieKey) {
+        let _ = self.cookie_key.set(key);
+    }
+
     /// Milliseconds since the board was made, for everything that counts in monotonic time.
     #[must_use]
     pub fn millis_at(&self, now: Instant) -> u64 {
@@ -349,6 +388,7 @@ mod tests {
             tcp_idle: Duration::from_secs(900),
             max_connections,
             http: HttpSettings::default(),
+            passive_health: true,
         }
     }
 

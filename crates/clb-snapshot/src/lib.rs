@@ -4,8 +4,8 @@
 //!
 //! - **Compiled state** ([`Snapshot`], [`Listener`], [`PoolView`]) is immutable. A change makes
 //!   new values that share all that did not change.
-//! - **Live state** ([`Pool`] with its round-robin cursor, [`MemberLive`], [`ListenerLive`], the
-//!   [`Board`]) is shared by successive values of the compiled state through `Arc`s. Whoever
+//! - **Live state** ([`Pool`] with its round-robin cursor, [`MemberLive`], [`ListenerLive`],
+//!   [`RuleLive`], the [`Board`]) is shared by successive values of the compiled state through `Arc`s. Whoever
 //!   compiles carries the `Arc`s over by stable id (a binding's, a listener's), so that a change of
 //!   weight, health or anything else forgets no count, no connection and no session.
 
@@ -14,7 +14,11 @@ mod health;
 mod http;
 mod listener;
 mod live;
+mod passive;
+mod pick;
 mod pool;
+mod rule;
+mod rule_live;
 mod snapshot;
 mod view;
 
@@ -23,6 +27,13 @@ pub use health::MemberHealth;
 pub use http::HttpSettings;
 pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
-pub use pool::{MAX_ATTEMPTS, Pick, Pool, PoolKey, TriedSet};
+pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
+pub use pick::{MAX_ATTEMPTS, Pick, TriedSet};
+pub use pool::{Pool, PoolKey};
+pub use rule::Rule;
+pub use rule_live::{
+    DURATION_BOUNDS, FinishedRequest, GATEWAY_STATUSES, HistogramTotals, REQUEST_CLASSES,
+    RequestTotals, RuleLive,
+};
 pub use snapshot::{Change, Snapshot};
-pub use view::{Member, PoolView};
+pub use view::{Member, PoolView, Stickiness};

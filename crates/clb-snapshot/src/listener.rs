@@ -4,15 +4,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clb_model::{LbId, ListenerId, Protocol};
+use clb_routing::Router;
 
 use crate::live::ListenerLive;
 use crate::pool::Pool;
+use crate::rule::Rule;
+use crate::rule_live::RuleLive;
 
 /// Where a listener's sessions or requests go.
 #[derive(Debug, Clone)]
 pub enum Service {
     /// All to one pool: layer-4 listeners, and every listener of a classic load balancer.
     Pool(Arc<Pool>),
+    /// By host and path: HTTP and HTTPS listeners of application-based load balancers.
+    Rules(Router<Arc<Rule>>),
 }
 
 impl Service {
@@ -21,12 +26,13 @@ impl Service {
     pub fn pool(&self) -> Option<&Arc<Pool>> {
         match self {
             Self::Pool(pool) => Some(pool),
+            Self::Rules(_) => None,
         }
     }
 }
 
 /// A listener as the workers serve it. Immutable; a changed listener is a new value that carries
-/// over its pools, `live` and, unless its address changed, `sockets`.
+/// over its pools, `live`, `requests` and, unless its address changed, `sockets`.
 #[derive(Debug)]
 pub struct Listener {
     /// Its id.
@@ -41,6 +47,9 @@ pub struct Listener {
     pub service: Service,
     /// Its live state.
     pub live: Arc<ListenerLive>,
+    /// HTTP and HTTPS: the requests that belong to no rule, for none matched or the load balancer
+    /// is classic. Belongs to the id, as `live` does.
+    pub requests: Arc<RuleLive>,
     /// Its sockets, one for each worker.
     pub sockets: Arc<ListenSockets>,
 }

@@ -7,6 +7,8 @@ use crossbeam_utils::CachePadded;
 use slab::Slab;
 use tokio::task::AbortHandle;
 
+use crate::passive::Passive;
+
 /// The live state of one binding. It belongs to the binding's id for as long as that exists: who
 /// compiles a new [`PoolView`](crate::PoolView) puts the same `Arc` into it.
 pub type MemberLive = Live;
@@ -24,6 +26,8 @@ pub type ListenerLive = Live;
 pub struct Live {
     active: CachePadded<AtomicU64>,
     workers: Box<[CachePadded<WorkerPart>]>,
+    /// Beside `workers` and not beside `active`: both are read often and seldom written.
+    passive: Passive,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +74,14 @@ impl Live {
             workers: (0..workers.max(1))
                 .map(|_| CachePadded::default())
                 .collect(),
+            passive: Passive::default(),
         }
+    }
+
+    /// What traffic says of this member's health.
+    #[must_use]
+    pub fn passive(&self) -> &Passive {
+        &self.passive
     }
 
     /// Connections open now, over all workers; for a member those being opened are among them.
@@ -122,23 +133,8 @@ impl Live {
     #[must_use]
     pub fn admit(self: &Arc<Self>, worker: usize) -> Option<Admission> {
         let (worker, key) = self.register(worker, None)?;
-        self.count_in();
         Some(Admission {
-            live: Arc::clone(self),
-            worker,
-            key,
-        })
-    }
-
-    /// As [`admit`](Self::admit) for a connection that the choice has already counted in.
-    pub(crate) fn admit_counted(
-        self: &Arc<Self>,
-        worker: usize,
-        task: AbortHandle,
-    ) -> Option<Admission> {
-        let (worker, key) = self.register(worker, Some(task))?;
-        Some(Admission {
-            live: Arc::clone(self),
+            counted: Counted::new(Arc::clone(self)),
             worker,
             key,
         })
@@ -159,15 +155,6 @@ impl Live {
         }
     }
 
-    /// Counts a connection in; [`release`](Self::release) counts it out.
-    pub(crate) fn count_in(&self) {
-        self.active.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn release(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
-    }
-
     fn register(&self, worker: usize, task: Option<AbortHandle>) -> Option<(u32, u32)> {
         let mut open = self.part(worker)?.open();
         if open.closed {
@@ -186,6 +173,43 @@ impl Live {
     }
 }
 
+/// One active connection's share of the count, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<Live>);
+
+impl Counted {
+    /// Counts a connection in.
+    pub(crate) fn new(live: Arc<Live>) -> Self {
+        live.active.fetch_add(1, Ordering::Relaxed);
+        Self(live)
+    }
+
+    /// For a connection that the choice has counted in.
+    pub(crate) fn already(live: Arc<Live>) -> Self {
+        Self(live)
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.0
+    }
+
+    /// As [`Live::admit`] for this connection.
+    pub(crate) fn admit(self, worker: usize, task: AbortHandle) -> Option<Admission> {
+        let (worker, key) = self.0.register(worker, Some(task))?;
+        Some(Admission {
+            counted: self,
+            worker,
+            key,
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn widen(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }
@@ -194,7 +218,7 @@ fn widen(index: u32) -> usize {
 /// until this is dropped.
 #[derive(Debug)]
 pub struct Admission {
-    live: Arc<Live>,
+    counted: Counted,
     // Narrow, because every open connection holds two of these.
     worker: u32,
     key: u32,
@@ -216,7 +240,7 @@ impl Admission {
     /// The handle that was handed in by [`Live::arm`].
     #[must_use]
     pub fn task(&self) -> Option<AbortHandle> {
-        let open = self.live.part(widen(self.worker))?.open();
+        let open = self.counted.live().part(widen(self.worker))?.open();
         open.tasks.get(widen(self.key))?.clone()
     }
 
@@ -241,7 +265,7 @@ impl Admission {
     }
 
     fn add(&self, counter: impl Fn(&WorkerPart) -> &AtomicU64, amount: u64) {
-        if let Some(part) = self.live.part(widen(self.worker)) {
+        if let Some(part) = self.counted.live().part(widen(self.worker)) {
             counter(part).fetch_add(amount, Ordering::Relaxed);
         }
     }
@@ -249,8 +273,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.live.release();
-        if let Some(part) = self.live.part(widen(self.worker)) {
+        if let Some(part) = self.counted.live().part(widen(self.worker)) {
             part.open().tasks.try_remove(widen(self.key));
         }
     }

@@ -1,18 +1,18 @@
 //! A pool: what a scheduler picks from, with the state that outlives its views.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use clb_balance::{Cursor, LeastConn, Persistence};
+use clb_balance::{ClientHash, Cursor, LeastConn, Persistence};
 use clb_model::{BindingId, ListenerId, RuleId, Scheduler};
-use tokio::task::AbortHandle;
 
-use crate::live::{Admission, MemberLive};
-use crate::view::{Member, PoolView};
-
-/// Members that are tried for one connection at most (semantics.md 5).
-pub const MAX_ATTEMPTS: usize = 3;
+use crate::live::Counted;
+use crate::passive::PASSIVE_OUT_MS;
+use crate::pick::{Pick, TriedSet};
+use crate::view::{Member, PoolView, Stickiness};
 
 /// What a pool belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,101 +23,29 @@ pub enum PoolKey {
     Rule(RuleId),
 }
 
+impl fmt::Display for PoolKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(id) => id.fmt(f),
+            Self::Rule(id) => id.fmt(f),
+        }
+    }
+}
+
 /// A pool. It belongs to its key for as long as that exists: who compiles a new
 /// [`Listener`](crate::Listener) puts the same `Arc` into it. A change of members, weights or
 /// health swaps the view only, and applies to the next pick on every worker.
 #[derive(Debug)]
 pub struct Pool {
     key: PoolKey,
+    /// The key as text.
+    name: Box<str>,
     cursor: Cursor,
     view: ArcSwap<PoolView>,
-}
-
-/// What was tried for one connection so far.
-#[derive(Debug, Default)]
-pub struct TriedSet {
-    bindings: [Option<BindingId>; MAX_ATTEMPTS],
-    /// The round-robin ticket that the connection drew.
-    ticket: Option<u64>,
-}
-
-impl TriedSet {
-    /// Nothing tried yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Notes a pick that failed. Beyond [`MAX_ATTEMPTS`] nothing is noted.
-    pub fn record(&mut self, pick: &Pick) {
-        self.ticket = self.ticket.or(pick.ticket);
-        if let Some(free) = self.bindings.iter_mut().find(|tried| tried.is_none()) {
-            *free = Some(pick.binding);
-        }
-    }
-
-    /// How many members were tried.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bindings.iter().flatten().count()
-    }
-
-    /// True before the first attempt.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn contains(&self, binding: BindingId) -> bool {
-        self.bindings.contains(&Some(binding))
-    }
-}
-
-/// A chosen member. It is counted as active there until this is dropped.
-#[derive(Debug)]
-pub struct Pick {
-    counted: Counted,
-    binding: BindingId,
-    addr: SocketAddr,
-    ticket: Option<u64>,
-}
-
-/// One active connection's share of the count.
-#[derive(Debug)]
-struct Counted(Option<Arc<MemberLive>>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Some(live) = &self.0 {
-            live.release();
-        }
-    }
-}
-
-impl Pick {
-    /// The binding that was chosen.
-    #[must_use]
-    pub fn binding(&self) -> BindingId {
-        self.binding
-    }
-
-    /// Where to connect to.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Makes the connection one that the member's [`reset_all`](MemberLive::reset_all) ends, by
-    /// aborting `task`; `None`, and the pick is over, when that has happened already.
-    #[must_use]
-    pub fn admit(mut self, worker: usize, task: AbortHandle) -> Option<Admission> {
-        let live = self.counted.0.take()?;
-        let admission = live.admit_counted(worker, task);
-        if admission.is_none() {
-            live.release();
-        }
-        admission
-    }
+    /// From this time on nobody is out for failures that traffic met.
+    out_until_ms: AtomicU64,
+    /// Held while a member is taken out, so that no two take out the last two.
+    taking_out: Mutex<()>,
 }
 
 impl Pool {
@@ -126,8 +54,11 @@ impl Pool {
     pub fn new(key: PoolKey, view: PoolView) -> Self {
         Self {
             key,
+            name: key.to_string().into(),
             cursor: Cursor::new(),
             view: ArcSwap::from_pointee(view),
+            out_until_ms: AtomicU64::new(0),
+            taking_out: Mutex::new(()),
         }
     }
 
@@ -135,6 +66,12 @@ impl Pool {
     #[must_use]
     pub fn key(&self) -> PoolKey {
         self.key
+    }
+
+    /// The id of what it belongs to, as text: what a session cookie is sealed for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The view that picks are made from now.
@@ -148,18 +85,16 @@ impl Pool {
         self.view.store(Arc::new(view));
     }
 
-    /// Chooses a member for a connection of `client` (semantics.md 2): the one that the client
-    /// belongs to, if the pool has session persistence and that member is eligible; else the one
-    /// that the scheduler gives. Members in `tried` are passed over. `None` when nobody is left.
+    /// Chooses a member for a connection of `client` on layer 4 (semantics.md 2): the one that the
+    /// client belongs to, if the pool has session persistence by address and that member is
+    /// eligible; else the one that the scheduler gives. Members in `tried` are passed over. `None`
+    /// when nobody is left.
     ///
     /// `now_ms` is a monotonic time in milliseconds, the same clock for all calls.
     ///
     /// A connection draws one round-robin ticket, however many members it tries: the next attempt
     /// goes on from that ticket's place, so a dead member's share falls to its followers in the
     /// cycle and no other connection's turn is used up.
-    ///
-    /// `ip_hash` exists on layer 7 only (actions.md refuses it for TCP and UDP); wrr would stand in
-    /// for it here.
     pub fn pick(
         &self,
         client: IpAddr,
@@ -168,27 +103,86 @@ impl Pool {
         tried: &TriedSet,
     ) -> Option<Pick> {
         let view = self.view.load();
-        let Some(expire) = view.session_expire() else {
-            return self.schedule(&view, tried);
+        let may_take = |member: &Member| !tried.contains(member.binding);
+        let Stickiness::Address(expire) = view.stickiness() else {
+            return self.schedule(&view, client, tried, may_take);
         };
         let expire_ms = u64::from(expire.get()) * 1_000;
         let mut pick = None;
         persistence.update(self.key, client, expire_ms, now_ms, |member| {
             pick = member
-                .map(BindingId)
-                .filter(|binding| !tried.contains(*binding))
-                .and_then(|binding| view.eligible_member(binding))
-                .map(|member| {
-                    member.live.count_in();
-                    counted_pick(member, None)
-                })
-                .or_else(|| self.schedule(&view, tried));
-            pick.as_ref().map(|pick| pick.binding.0)
+                .and_then(|member| wanted_member(&view, BindingId(member), may_take))
+                .or_else(|| self.schedule(&view, client, tried, may_take));
+            pick.as_ref().map(|pick| pick.binding().0)
         });
         pick
     }
 
-    fn schedule(&self, view: &PoolView, tried: &TriedSet) -> Option<Pick> {
+    /// Chooses a member for a request of `client` on layer 7 (semantics.md 2 and 3): `wanted`,
+    /// which a valid cookie named, if it is eligible; else the one that the scheduler gives.
+    /// Members in `tried` are passed over, and so are those that [failures](Self::failed) have
+    /// taken out, unless all that are eligible are out. `None` when nobody is left.
+    ///
+    /// `now_ms` is of [`Board::millis_at`](crate::Board::millis_at). A request draws one ticket,
+    /// as with [`pick`](Self::pick).
+    pub fn pick_request(
+        &self,
+        client: IpAddr,
+        wanted: Option<BindingId>,
+        now_ms: u64,
+        tried: &TriedSet,
+    ) -> Option<Pick> {
+        let view = self.view.load();
+        let is_heeded = now_ms < self.out_until_ms.load(Ordering::Relaxed)
+            && view.eligible().any(|member| is_in(member, now_ms));
+        let may_take = |member: &Member| {
+            !tried.contains(member.binding) && (!is_heeded || is_in(member, now_ms))
+        };
+        wanted
+            .and_then(|binding| wanted_member(&view, binding, may_take))
+            .or_else(|| self.schedule(&view, client, tried, may_take))
+    }
+
+    /// A member failed a request; see [`Board::backend_failed`](crate::Board::backend_failed).
+    /// True if that took it out. The last eligible member that is in stays in.
+    pub(crate) fn failed(&self, binding: BindingId, now_ms: u64) -> bool {
+        let is_due = self
+            .view
+            .load()
+            .member(binding)
+            .is_some_and(|member| member.live.passive().failed(now_ms));
+        if !is_due {
+            return false;
+        }
+        let _taking_out = self
+            .taking_out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let view = self.view.load();
+        let Some(member) = view.eligible_member(binding) else {
+            return false;
+        };
+        let is_last = !view
+            .eligible()
+            .any(|other| other.binding != binding && is_in(other, now_ms));
+        if is_last {
+            return false;
+        }
+        let until_ms = now_ms.saturating_add(PASSIVE_OUT_MS);
+        // Before the member's own time, so that nobody overlooks that.
+        self.out_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+        member.live.passive().take_out(now_ms, until_ms)
+    }
+
+    /// The scheduler's choice among the eligible members that `may_take` says yes to, which is no
+    /// more than those that are not in `tried`.
+    fn schedule(
+        &self,
+        view: &PoolView,
+        client: IpAddr,
+        tried: &TriedSet,
+        may_take: impl Fn(&Member) -> bool,
+    ) -> Option<Pick> {
         let tried_eligible = tried
             .bindings
             .iter()
@@ -199,20 +193,19 @@ impl Pool {
             return None;
         }
         match view.scheduler() {
-            Scheduler::Wrr | Scheduler::IpHash => {
+            Scheduler::Wrr => {
                 let ticket = tried.ticket.unwrap_or_else(|| self.cursor.draw());
                 let member = view
                     .sequence()
                     .cycle_from(ticket)
                     .filter_map(|index| view.members().get(index))
-                    .find(|member| !tried.contains(member.binding))?;
-                member.live.count_in();
-                Some(counted_pick(member, Some(ticket)))
+                    .find(|member| may_take(member))?;
+                Some(Pick::count_in(member, Some(ticket)))
             }
             Scheduler::LeastConn => {
                 let candidates = view
                     .eligible_shares()
-                    .filter(|(_, _, member)| !tried.contains(member.binding))
+                    .filter(|(_, _, member)| may_take(member))
                     .map(|(index, weight, member)| clb_balance::Member {
                         index,
                         weight,
@@ -224,21 +217,43 @@ impl Pool {
                     cursor: &self.cursor,
                 };
                 let member = view.members().get(least_conn.pick(candidates)?)?;
-                Some(counted_pick(member, None))
+                // The choice has counted it.
+                let counted = Counted::already(Arc::clone(&member.live));
+                Some(Pick::new(member, counted, None))
+            }
+            Scheduler::IpHash => {
+                let client = ClientHash::new(client);
+                let hash = view.ip_hash();
+                // Mostly the client's own member may be taken, so the others need not be asked.
+                let first = view.members().get(hash.pick(client)?)?;
+                if may_take(first) {
+                    return Some(Pick::count_in(first, None));
+                }
+                let index = hash.pick_among(client, |index| {
+                    view.members().get(index).is_some_and(&may_take)
+                })?;
+                Some(Pick::count_in(view.members().get(index)?, None))
             }
         }
     }
 }
 
-/// A pick of a member whose active count already holds it.
-fn counted_pick(member: &Member, ticket: Option<u64>) -> Pick {
-    Pick {
-        counted: Counted(Some(Arc::clone(&member.live))),
-        binding: member.binding,
-        addr: member.addr,
-        ticket,
-    }
+fn is_in(member: &Member, now_ms: u64) -> bool {
+    !member.live.passive().is_out(now_ms)
 }
 
+fn wanted_member(
+    view: &PoolView,
+    binding: BindingId,
+    may_take: impl Fn(&Member) -> bool,
+) -> Option<Pick> {
+    let member = view
+        .eligible_member(binding)
+        .filter(|member| may_take(member))?;
+    Some(Pick::count_in(member, None).wanted())
+}
+
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use clb_balance::{Occurrences, Sequence};
-use clb_model::{BindingId, Scheduler, SessionExpire, Weight};
+use clb_balance::{IpHash, Occurrences, Sequence};
+use clb_model::{BindingId, Protocol, Scheduler, SessionExpire, Weight};
 
 use crate::health::MemberHealth;
 use crate::live::MemberLive;
@@ -24,18 +24,44 @@ pub struct Member {
     pub live: Arc<MemberLive>,
 }
 
+/// How clients stay with their members (semantics.md 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stickiness {
+    /// They do not.
+    #[default]
+    Off,
+    /// Layer 4: by the client's address, until it has opened no connection for this long.
+    Address(SessionExpire),
+    /// Layer 7: by a cookie that lives this long.
+    Cookie(SessionExpire),
+}
+
+impl Stickiness {
+    /// What a `sessionExpire` means for a listener of this protocol.
+    #[must_use]
+    pub fn of(protocol: Protocol, session_expire: Option<SessionExpire>) -> Self {
+        match session_expire {
+            None => Self::Off,
+            Some(expire) if protocol.is_layer7() => Self::Cookie(expire),
+            Some(expire) => Self::Address(expire),
+        }
+    }
+}
+
 /// What a pick is made from. A change of weight, health or members makes a new view and puts it
 /// into the [`Pool`](crate::Pool).
 #[derive(Debug)]
 pub struct PoolView {
     scheduler: Scheduler,
-    session_expire: Option<SessionExpire>,
+    stickiness: Stickiness,
     members: Box<[Member]>,
     /// By member: its weight if it is eligible, else 0.
     shares: Box<[u8]>,
     eligible: usize,
     sequence: Sequence,
     occurrences: Occurrences,
+    /// Empty unless the scheduler is ip_hash.
+    ip_hash: IpHash,
     /// Sorted: the place of each binding.
     by_binding: Box<[(BindingId, usize)]>,
 }
@@ -44,14 +70,8 @@ impl PoolView {
     /// Compiles a view (semantics.md 2): eligible are the members of weight above 0 that
     /// [may serve](MemberHealth::may_serve); if there is none, all of weight above 0; if there is
     /// none of those either, nobody.
-    ///
-    /// `session_expire` is the layer-4 session persistence, `None` when it is off.
     #[must_use]
-    pub fn build(
-        scheduler: Scheduler,
-        session_expire: Option<SessionExpire>,
-        members: Vec<Member>,
-    ) -> Self {
+    pub fn build(scheduler: Scheduler, stickiness: Stickiness, members: Vec<Member>) -> Self {
         let has_choice = members
             .iter()
             .any(|member| member.weight.get() > 0 && member.health.may_serve());
@@ -62,10 +82,23 @@ impl PoolView {
                 false => 0,
             })
             .collect();
-        let sequence = Sequence::smooth(&shares);
+        let sequence = match scheduler {
+            Scheduler::Wrr | Scheduler::LeastConn => Sequence::smooth(&shares),
+            Scheduler::IpHash => Sequence::default(),
+        };
         let occurrences = match scheduler {
             Scheduler::LeastConn => sequence.occurrences(),
             Scheduler::Wrr | Scheduler::IpHash => Occurrences::default(),
+        };
+        let ip_hash = match scheduler {
+            Scheduler::IpHash => {
+                let shares = members.iter().zip(&shares);
+                let members: Vec<_> = shares
+                    .map(|(member, &share)| (member.binding.0, share))
+                    .collect();
+                IpHash::new(&members)
+            }
+            Scheduler::Wrr | Scheduler::LeastConn => IpHash::default(),
         };
         let mut by_binding: Box<[_]> = (0..)
             .zip(&members)
@@ -74,12 +107,13 @@ impl PoolView {
         by_binding.sort_unstable();
         Self {
             scheduler,
-            session_expire,
+            stickiness,
             eligible: shares.iter().filter(|&&share| share > 0).count(),
             members: members.into(),
             shares,
             sequence,
             occurrences,
+            ip_hash,
             by_binding,
         }
     }
@@ -90,10 +124,20 @@ impl PoolView {
         self.scheduler
     }
 
-    /// How long a client stays with its member after its last connection.
+    /// How clients stay with their members.
     #[must_use]
-    pub fn session_expire(&self) -> Option<SessionExpire> {
-        self.session_expire
+    pub fn stickiness(&self) -> Stickiness {
+        self.stickiness
+    }
+
+    /// How long a session cookie lives, if clients are to be given one: not with ip_hash, where
+    /// the hash is the persistence (semantics.md 3).
+    #[must_use]
+    pub fn cookie_expire(&self) -> Option<SessionExpire> {
+        match (self.scheduler, self.stickiness) {
+            (Scheduler::Wrr | Scheduler::LeastConn, Stickiness::Cookie(expire)) => Some(expire),
+            _ => None,
+        }
     }
 
     /// All members, in the order they were given.
@@ -121,16 +165,25 @@ impl PoolView {
             .map(|((index, &share), member)| (index, share, member))
     }
 
+    /// The member of a binding.
+    pub(crate) fn member(&self, binding: BindingId) -> Option<&Member> {
+        self.members.get(self.index(binding)?)
+    }
+
     /// The member of a binding if it may be picked.
     pub(crate) fn eligible_member(&self, binding: BindingId) -> Option<&Member> {
+        let index = self.index(binding)?;
+        self.members
+            .get(index)
+            .filter(|_| self.shares.get(index).is_some_and(|&share| share > 0))
+    }
+
+    fn index(&self, binding: BindingId) -> Option<usize> {
         let place = self
             .by_binding
             .binary_search_by_key(&binding, |&(binding, _)| binding)
             .ok()?;
-        let &(_, index) = self.by_binding.get(place)?;
-        self.members
-            .get(index)
-            .filter(|_| self.shares.get(index).is_some_and(|&share| share > 0))
+        self.by_binding.get(place).map(|&(_, index)| index)
     }
 
     pub(crate) fn sequence(&self) -> &Sequence {
@@ -139,6 +192,10 @@ impl PoolView {
 
     pub(crate) fn occurrences(&self) -> &Occurrences {
         &self.occurrences
+    }
+
+    pub(crate) fn ip_hash(&self) -> &IpHash {
+        &self.ip_hash
     }
 }
 
@@ -161,7 +218,7 @@ mod tests {
                 live: Arc::new(MemberLive::new(1)),
             })
             .collect();
-        let view = PoolView::build(Scheduler::Wrr, None, members);
+        let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
         let eligible: Vec<u64> = view.eligible().map(|member| member.binding.0).collect();
         assert_eq!(view.eligible_count(), eligible.len());
         for member in view.members() {
@@ -169,6 +226,29 @@ mod tests {
             assert_eq!(found, eligible.contains(&member.binding.0));
         }
         eligible
+    }
+
+    #[test]
+    fn what_session_expire_means() {
+        let expire = SessionExpire::try_from(900).unwrap();
+        let cookie = |scheduler, protocol| {
+            PoolView::build(
+                scheduler,
+                Stickiness::of(protocol, Some(expire)),
+                Vec::new(),
+            )
+            .cookie_expire()
+        };
+        assert_eq!(Stickiness::of(Protocol::Http, None), Stickiness::Off);
+        for protocol in [Protocol::Http, Protocol::Https] {
+            assert_eq!(cookie(Scheduler::Wrr, protocol), Some(expire));
+            assert_eq!(cookie(Scheduler::IpHash, protocol), None);
+        }
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let stickiness = Stickiness::of(protocol, Some(expire));
+            assert_eq!(stickiness, Stickiness::Address(expire));
+            assert_eq!(cookie(Scheduler::Wrr, protocol), None);
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
             connections => connections,
         },
         http: http_settings(config),
+        passive_health: config.health.passive,
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clb_model::{Binding, BindingId, Change, LbId, Listener as Model, ListenerId, Object, State};
 use clb_snapshot::{
-    Board, ListenSockets, Listener, Live, Member, MemberLive, Pool, PoolKey, PoolView, Service,
-    Snapshot,
+    Board, ListenSockets, Listener, Live, Member, MemberLive, Pool, PoolKey, PoolView, RuleLive,
+    Service, Snapshot, Stickiness,
 };
 
 use super::health::Health;
@@ -184,6 +184,7 @@ impl Plane {
             protocol: listener.protocol,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(listener.id), view))),
             live: Arc::new(Live::new(self.board.workers().len())),
+            requests: Arc::new(RuleLive::new(self.board.workers().len())),
             sockets: Arc::new(sockets),
         }));
         self.is_changed = true;
@@ -206,7 +207,8 @@ impl Plane {
                 ),
             })
             .collect();
-        PoolView::build(listener.scheduler, listener.session_expire, members)
+        let stickiness = Stickiness::of(listener.protocol, listener.session_expire);
+        PoolView::build(listener.scheduler, stickiness, members)
     }
 
     fn checked_members(&self, listener: &Model) -> Vec<CheckedMember> {

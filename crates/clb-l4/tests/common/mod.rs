@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
-    PoolKey, PoolView, Service,
+    PoolKey, PoolView, RuleLive, Service, Stickiness,
 };
 
 pub const WORKERS: usize = 2;
@@ -27,6 +27,7 @@ pub fn settings() -> PlaneSettings {
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
         http: HttpSettings::default(),
+        passive_health: true,
     }
 }
 
@@ -106,6 +107,7 @@ impl Served {
             protocol: Protocol::Tcp,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
+            requests: Arc::new(RuleLive::new(WORKERS)),
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         Self {
@@ -150,7 +152,7 @@ fn view(members: &[(SocketAddr, Arc<Live>)], weights: &[(i64, MemberHealth)]) ->
             live: Arc::clone(live),
         })
         .collect();
-    PoolView::build(Scheduler::Wrr, None, members)
+    PoolView::build(Scheduler::Wrr, Stickiness::Off, members)
 }
 
 /// Nothing in a test waits for ever.

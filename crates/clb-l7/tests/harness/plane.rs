@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Service, Snapshot,
+    PoolView, RuleLive, Service, Snapshot, Stickiness,
 };
 use tokio::runtime::Builder;
 
@@ -28,7 +28,7 @@ impl Plane {
     pub fn start(settings: &Settings) -> Self {
         let board = Arc::new(Board::new(WORKERS, plane_settings(settings), 0));
         let workers = (0..WORKERS)
-            .map(|index| clb_l4::spawn_worker(index, Arc::clone(&board), start).unwrap())
+            .map(|index| clb_l4::spawn_worker(index, Arc::clone(&board), clb_l7::start).unwrap())
             .collect();
         Self {
             board,
@@ -53,7 +53,7 @@ impl Plane {
                 live: Arc::new(Live::new(WORKERS)),
             })
             .collect();
-        let view = PoolView::build(Scheduler::Wrr, None, members);
+        let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
         let listener = Arc::new(Listener {
             id,
             lb: LbId::from_number(1),
@@ -61,6 +61,7 @@ impl Plane {
             protocol: Protocol::Http,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
+            requests: Arc::new(RuleLive::new(WORKERS)),
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         self.publish(|snapshot| snapshot.insert(listener));
@@ -117,18 +118,13 @@ impl Drop for Served<'_> {
     }
 }
 
-fn start(
-    _worker: &clb_l4::worker::Worker,
-    _listener: Arc<Listener>,
-) -> std::io::Result<clb_l4::worker::Running> {
-    Err(std::io::ErrorKind::Unsupported.into())
-}
-
 fn plane_settings(settings: &Settings) -> PlaneSettings {
     PlaneSettings {
         backend_connect: patience(),
         tcp_idle: patience(),
         max_connections: u64::MAX,
         http: settings.clone(),
+        // Rows make backends fail; what that does to later picks is tested elsewhere.
+        passive_health: false,
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Live, MemberHealth};
+use crate::{Live, MemberHealth, MemberLive};
 use clb_model::{SessionExpire, Weight};
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -11,7 +11,7 @@ struct Fixture {
     lives: Vec<Arc<MemberLive>>,
     persistence: Persistence<PoolKey>,
     scheduler: Scheduler,
-    expire: Option<SessionExpire>,
+    stickiness: Stickiness,
 }
 
 impl Fixture {
@@ -19,12 +19,14 @@ impl Fixture {
         let fixture = Self {
             pool: Pool::new(
                 PoolKey::Listener(ListenerId::from_number(1)),
-                PoolView::build(scheduler, None, Vec::new()),
+                PoolView::build(scheduler, Stickiness::Off, Vec::new()),
             ),
             lives: weights.iter().map(|_| Arc::new(Live::new(1))).collect(),
             persistence: Persistence::new(100),
             scheduler,
-            expire: expire.map(|seconds| SessionExpire::try_from(seconds).unwrap()),
+            stickiness: expire.map_or(Stickiness::Off, |seconds| {
+                Stickiness::Address(SessionExpire::try_from(seconds).unwrap())
+            }),
         };
         fixture.set_weights(weights);
         fixture
@@ -43,7 +45,7 @@ impl Fixture {
             })
             .collect();
         self.pool
-            .set_view(PoolView::build(self.scheduler, self.expire, members));
+            .set_view(PoolView::build(self.scheduler, self.stickiness, members));
     }
 
     fn set_weights(&self, weights: &[i64]) {

@@ -1,12 +1,12 @@
 use super::*;
-use crate::{ListenSockets, Live, Pool, PoolKey, PoolView, Service};
+use crate::{ListenSockets, Live, Pool, PoolKey, PoolView, RuleLive, Service, Stickiness};
 use clb_model::{LbId, Protocol, Scheduler};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn listener(number: u64) -> Arc<Listener> {
     let id = ListenerId::from_number(number);
-    let view = PoolView::build(Scheduler::Wrr, None, Vec::new());
+    let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, Vec::new());
     Arc::new(Listener {
         id,
         lb: LbId::from_number(1),
@@ -14,6 +14,7 @@ fn listener(number: u64) -> Arc<Listener> {
         protocol: Protocol::Tcp,
         service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(1)),
+        requests: Arc::new(RuleLive::new(1)),
         sockets: Arc::new(ListenSockets::tcp(Vec::new())),
     })
 }

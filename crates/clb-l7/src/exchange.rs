@@ -1,0 +1,322 @@
+//! A request and its answer: choosing backends until one answers (semantics.md 6).
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use clb_l4::{connect, count_exhausted};
+use clb_model::BindingId;
+use clb_net::exhausted;
+use clb_snapshot::{Admission, MAX_ATTEMPTS, MemberLive, Refusal, TriedSet};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::connection::Connection;
+use crate::forward::{Complete, End, Failure, Forward};
+use crate::local::Local;
+use crate::order::Order;
+
+/// What becomes of the client's connection.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It may bring another request.
+    Keep,
+    /// It is closed.
+    Close,
+    /// It is closed when the client has had time to read the answer although it is still sending.
+    Linger,
+    /// It is closed after these octets: the client sees from the framing that the answer broke off.
+    Cut(Vec<u8>),
+    /// It is reset: the client must not take what it got for the whole.
+    Reset,
+    /// It becomes a tunnel to the backend, with these octets for the client first.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A backend that speaks another protocol with the client now.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) backend: TcpStream,
+    pub(crate) member: Admission,
+    pub(crate) to_client: Vec<u8>,
+}
+
+/// A member that was picked.
+struct Backend {
+    live: Arc<MemberLive>,
+    addr: SocketAddr,
+    binding: BindingId,
+}
+
+impl Backend {
+    /// It failed before the first octet of an answer (semantics.md 4, passive).
+    fn failed(&self, order: &Order, local: &Local, member: &Admission) {
+        member.count_failed();
+        let board = local.board();
+        let now_ms = board.millis_at(std::time::Instant::now());
+        if board.backend_failed(&order.pool, self.binding, now_ms) {
+            tracing::warn!(
+                pool = order.pool.name(), backend = %self.addr,
+                "out for a while: it has failed several requests in a row"
+            );
+        }
+    }
+}
+
+/// How one attempt with one backend ended.
+enum Attempt {
+    Ended(Result<Outcome, u16>),
+    /// Another backend may do better; else this status.
+    Failed(u16),
+    /// No other backend is asked.
+    Over(u16),
+}
+
+/// Carries a request out.
+///
+/// # Errors
+/// The status of the answer that the gateway is to give, for nobody else did.
+pub(crate) async fn exchange(
+    connection: &mut Connection,
+    order: &mut Order,
+) -> Result<Outcome, u16> {
+    let local = Rc::clone(&connection.service().local);
+    let board = local.board();
+    let mut tried = TriedSet::new();
+    let mut status = None;
+    let wanted = order.sticky.as_ref().and_then(|sticky| sticky.wanted);
+    while tried.len() < MAX_ATTEMPTS {
+        let now_ms = board.millis_at(std::time::Instant::now());
+        let Some(pick) = order
+            .pool
+            .pick_request(connection.peer.ip(), wanted, now_ms, &tried)
+        else {
+            break;
+        };
+        tried.record(&pick);
+        let (addr, binding) = (pick.addr(), pick.binding());
+        order.set_cookie = order.sticky.as_ref().and_then(|sticky| {
+            let name = &local.settings().session_cookie;
+            sticky.cookie(&pick, &order.pool, &local, name, false)
+        });
+        let live = Arc::clone(pick.live());
+        let Some(task) = connection.admission.task() else {
+            return Ok(Outcome::Reset);
+        };
+        // None is a member whose drain is over: it was picked from a view just replaced.
+        let Some(member) = pick.admit(local.worker(), task) else {
+            continue;
+        };
+        let backend = Backend {
+            live,
+            addr,
+            binding,
+        };
+        match attempt(connection, order, &local, &backend, member).await {
+            Attempt::Ended(outcome) => return outcome,
+            Attempt::Over(status) => return Err(status),
+            Attempt::Failed(failed) => status = Some(failed),
+        }
+    }
+    match status {
+        Some(status) => {
+            board.refused.count(Refusal::BackendsFailed);
+            Err(status)
+        }
+        None => {
+            board.refused.count(Refusal::NoBackend);
+            Err(local.settings().no_backend_status)
+        }
+    }
+}
+
+/// Tries one backend, on a kept connection if there is one.
+async fn attempt(
+    connection: &mut Connection,
+    order: &mut Order,
+    local: &Rc<Local>,
+    chosen: &Backend,
+    member: Admission,
+) -> Attempt {
+    let Backend { live, addr, .. } = chosen;
+    let keep = local.settings().backend_keepalive;
+    let mut kept = local.idle.take(live, keep).filter(|stream| {
+        // A request that may not be repeated asks the kernel too: what has come but was not
+        // noticed yet would cost the client its answer.
+        order.may_be_repeated() || is_open(stream)
+    });
+    loop {
+        let is_kept = kept.is_some();
+        let backend = match kept.take() {
+            Some(stream) => stream,
+            None => match open(local, *addr, order, &member).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(backend = %addr, %error, "connect failed");
+                    if let Some(what) = exhausted(&error) {
+                        // Ours to blame, and no other backend would fare better.
+                        count_exhausted(local.board(), what, &error);
+                        return Attempt::Over(503);
+                    }
+                    chosen.failed(order, local, &member);
+                    return Attempt::Failed(502);
+                }
+            },
+        };
+        order.has_been_sent = false;
+        let (end, outgoing) = forward(connection, order, local, &backend, &member).await;
+        let failure = match end {
+            End::NoAnswer(failure) => failure,
+            end => {
+                let outcome = ended(
+                    connection, order, local, live, backend, member, end, outgoing,
+                );
+                return Attempt::Ended(outcome);
+            }
+        };
+        let _ = clb_net::set_linger_zero(&backend);
+        drop(backend);
+        match failure {
+            Failure::Closed(error, was_untouched) => {
+                tracing::debug!(backend = %addr, %error, is_kept, "no answer");
+                let may_go_on = (was_untouched && order.is_whole()) || order.may_be_repeated();
+                if !is_kept {
+                    chosen.failed(order, local, &member);
+                }
+                match (may_go_on, is_kept) {
+                    (false, _) => return Attempt::Over(502),
+                    (true, false) => return Attempt::Failed(502),
+                    (true, true) => {}
+                }
+                // A kept connection that ended under the request says nothing about the backend.
+            }
+            Failure::HeadCut | Failure::TooManyInterim => {
+                tracing::debug!(backend = %addr, ?failure, "the answer broke off");
+                member.count_failed();
+                return Attempt::Over(502);
+            }
+            Failure::Bad(error) => {
+                tracing::warn!(backend = %addr, %error, "the backend's answer is refused");
+                member.count_failed();
+                return Attempt::Over(502);
+            }
+            Failure::TimedOut => {
+                tracing::debug!(backend = %addr, "the backend did not answer in time");
+                member.count_failed();
+                return Attempt::Over(504);
+            }
+        }
+    }
+}
+
+/// Runs one attempt; what of the answer the client has not got comes with its end.
+async fn forward(
+    connection: &mut Connection,
+    order: &mut Order,
+    local: &Rc<Local>,
+    backend: &TcpStream,
+    member: &Admission,
+) -> (End, Vec<u8>) {
+    let settings = local.settings();
+    let service = Rc::clone(connection.service());
+    let is_last = || service.is_draining();
+    let Connection {
+        client,
+        received,
+        timers,
+        admission,
+        ..
+    } = connection;
+    let mut forward = Forward::new(
+        client,
+        backend,
+        order,
+        received,
+        timers,
+        local,
+        &settings,
+        (admission, member),
+        &is_last,
+    );
+    let end = poll_fn(|cx| forward.poll(cx)).await;
+    (end, forward.finish())
+}
+
+/// What an attempt with an answer leaves behind.
+#[expect(clippy::too_many_arguments, reason = "all that an attempt was made of")]
+fn ended(
+    connection: &mut Connection,
+    order: &mut Order,
+    local: &Rc<Local>,
+    live: &Arc<MemberLive>,
+    backend: TcpStream,
+    member: Admission,
+    end: End,
+    outgoing: Vec<u8>,
+) -> Result<Outcome, u16> {
+    match end {
+        End::Complete(complete) => {
+            local.give_back(outgoing);
+            live.passive().answered();
+            if complete.keeps_backend && order.may_share_backend {
+                local.keep(live, backend);
+            } else if complete.is_early {
+                let _ = clb_net::set_linger_zero(&backend);
+            }
+            order.status = Some(complete.status);
+            Ok(after_answer(connection, complete))
+        }
+        End::Tunnel(to_client) => {
+            live.passive().answered();
+            order.status = Some(101);
+            Ok(Outcome::Tunnel(Box::new(Tunnel {
+                backend,
+                member,
+                to_client,
+            })))
+        }
+        end => {
+            // Whatever the backend still does is for nobody.
+            let _ = clb_net::set_linger_zero(&backend);
+            match end {
+                End::Cut { needs_reset: false } => Ok(Outcome::Cut(outgoing)),
+                End::ClientFault(status) => Err(status),
+                _ => Ok(Outcome::Reset),
+            }
+        }
+    }
+}
+
+fn after_answer(connection: &Connection, complete: Complete) -> Outcome {
+    if complete.keeps_client {
+        return Outcome::Keep;
+    }
+    match complete.is_early || !connection.received.is_empty() {
+        true => Outcome::Linger,
+        false => Outcome::Close,
+    }
+}
+
+/// A new connection to a backend.
+async fn open(
+    local: &Local,
+    addr: SocketAddr,
+    order: &Order,
+    member: &Admission,
+) -> io::Result<TcpStream> {
+    let began = Instant::now();
+    let limit = local.board().settings().backend_connect;
+    let stream = timeout(limit, connect(addr)).await??;
+    member.count_opened();
+    order
+        .requests
+        .record_connect(local.worker(), began.elapsed());
+    Ok(stream)
+}
+
+/// Nothing has come on the connection; asks the kernel.
+fn is_open(stream: &TcpStream) -> bool {
+    clb_net::peek(stream).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}

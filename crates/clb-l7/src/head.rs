@@ -1,0 +1,167 @@
+//! From a request's head to what is done about it.
+
+use std::sync::Arc;
+
+use clb_routing::RouteError;
+use clb_snapshot::{HttpSettings, Listener, Pool, RuleLive, Service as Target};
+use tokio::time::Instant;
+
+use crate::answer::GatewayAnswer;
+use crate::body::Body;
+use crate::connection::{Connection, Next};
+use crate::http1::{
+    Fields, HeadLimits, Refusal, Request, RequestAdditions, leading_crlf, parse_request,
+    write_request,
+};
+use crate::local::Local;
+use crate::order::{Order, RequestId};
+use crate::sticky::Sticky;
+
+/// What is to be done about a request, and how many octets of those that followed its head belong
+/// to its body and were used.
+type Done = (Next, usize);
+
+impl Connection {
+    /// Looks for a request at the start of `data`; nothing when its head is not complete yet. Gives
+    /// how many octets were used too.
+    pub(crate) fn read_head(&mut self, data: &[u8]) -> (Option<Next>, usize) {
+        let settings = self.local().settings();
+        let limits = HeadLimits {
+            line: settings.request_line,
+            head: settings.request_head,
+            fields: settings.request_fields,
+        };
+        let start = leading_crlf(data);
+        let length = match self
+            .scanner
+            .scan(data.get(start..).unwrap_or_default(), &limits)
+        {
+            Ok(Some(length)) => length,
+            Ok(None) => return (None, 0),
+            Err(error) => return (Some(self.refuse_for(Refusal::from(error))), data.len()),
+        };
+        let (head, rest) = data
+            .get(start..)
+            .unwrap_or_default()
+            .split_at_checked(length)
+            .unwrap_or_default();
+        let local = std::rc::Rc::clone(self.local());
+        let mut fields = local.fields.borrow_mut();
+        match self.prepare(head, rest, &mut fields, &local, &settings) {
+            Ok((next, used)) => (Some(next), start + length + used),
+            Err(refusal) => (Some(self.refuse_for(refusal)), data.len()),
+        }
+    }
+
+    /// Decides what is done about a request.
+    ///
+    /// # Errors
+    /// [`Refusal`] of what is no request that this gateway takes.
+    fn prepare(
+        &mut self,
+        head: &[u8],
+        rest: &[u8],
+        fields: &mut Fields,
+        local: &Local,
+        settings: &HttpSettings,
+    ) -> Result<Done, Refusal> {
+        let request = parse_request(head, fields)?;
+        let id = match request.request_id {
+            Some(id) => RequestId::from_slice(id),
+            None => RequestId::from_slice(&local.request_id()),
+        };
+        let mut body = Body::announced(&request, settings.request_body)?;
+        // After an answer of the gateway's own nobody reads the body.
+        let keeps = request.keep_alive && body.is_complete();
+        if request.max_forwards == Some(0) {
+            let answer = GatewayAnswer::as_the_target(&request, keeps, &local.date());
+            return Ok((Next::Answer(Box::new(answer)), 0));
+        }
+        let (target, port, default_host) = self.cell.with(|listener| {
+            let default_host = match request.authority.is_empty() {
+                true => listener.addr.to_string(),
+                false => String::new(),
+            };
+            let target = target(listener, &request, local);
+            (target, listener.addr.port(), default_host)
+        });
+        let (pool, requests) = match target {
+            Ok(target) => target,
+            Err(status) => {
+                let answer = GatewayAnswer::to_request(status, id, &request, keeps);
+                return Ok((Next::Answer(Box::new(answer)), 0));
+            }
+        };
+        let mut out = local.buffer();
+        let additions = RequestAdditions {
+            client: self.peer.ip(),
+            port,
+            https: false,
+            request_id: &id,
+            default_host: default_host.as_bytes(),
+            via: settings.via,
+            session_cookie: Some(settings.session_cookie.as_bytes()),
+        };
+        write_request(&request, &additions, &mut out);
+        let head_length = out.len();
+        let used = match body.reframe(rest, &mut out) {
+            Ok(used) => used,
+            Err(fault) => return Ok((self.refuse(fault.status(), fault.why()), rest.len())),
+        };
+        let order = Order {
+            body_has_begun: out.len() > head_length,
+            out,
+            body,
+            has_been_sent: false,
+            is_spent: false,
+            sticky: Sticky::of(&request, &pool, local, &settings.session_cookie),
+            pool,
+            may_share_backend: request.may_share_backend(),
+            requests,
+            started: Instant::now(),
+            answer_to: request.answer_to(),
+            is_idempotent: request.method.is_idempotent(),
+            keep_alive: request.keep_alive,
+            expects_continue: request.expects_continue,
+            set_cookie: None,
+            status: None,
+            id,
+        };
+        Ok((Next::Order(Box::new(order)), used))
+    }
+
+    fn refuse_for(&self, refusal: Refusal) -> Next {
+        tracing::debug!(peer = %self.peer, %refusal, "request refused");
+        self.refuse(refusal.status(), refusal.reason())
+    }
+}
+
+/// Where a request goes, and where it is counted.
+///
+/// # Errors
+/// The status when there is no such place.
+fn target(
+    listener: &Listener,
+    request: &Request<'_>,
+    local: &Local,
+) -> Result<(Arc<Pool>, Arc<RuleLive>), u16> {
+    let router = match &listener.service {
+        Target::Pool(pool) => return Ok((Arc::clone(pool), Arc::clone(&listener.requests))),
+        Target::Rules(router) => router,
+    };
+    // OPTIONS * asks about the host as a whole (RFC 9110 9.3.7).
+    let path = match request.path {
+        b"*" => b"/",
+        path => path,
+    };
+    let mut scratch = local.routing.borrow_mut();
+    match router.route(request.host, path, &mut scratch) {
+        Ok(route) => Ok((Arc::clone(&route.value.pool), Arc::clone(&route.value.live))),
+        Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(400),
+        Err(RouteError::NoDomain | RouteError::NoLocation) => Err(404),
+        Err(error) => {
+            tracing::warn!(listener = %listener.id, %error, "routing gave up");
+            Err(500)
+        }
+    }
+}

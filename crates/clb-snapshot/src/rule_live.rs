@@ -1,0 +1,340 @@
+//! What became of the requests of a rule, or of a listener outside of its rules.
+
+use std::array;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+/// Upper ends of the histograms' buckets, in seconds; what is longer than the last one is counted
+/// in none.
+pub const DURATION_BOUNDS: [f64; BOUNDS] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
+
+const BOUNDS: usize = 16;
+
+/// The same in microseconds, all of them whole.
+const BOUNDS_MICROS: [u64; BOUNDS] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+/// Classes of status codes, as the `class` of `clb_requests_total`; the last one is for requests
+/// whose client went away before an answer.
+pub const REQUEST_CLASSES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+const CLASSES: usize = 6;
+
+/// The statuses of the gateway's own answers (semantics.md 6), in ascending order; others are
+/// counted under 0.
+pub const GATEWAY_STATUSES: [u16; GATEWAY] = [
+    0, 302, 400, 404, 408, 413, 414, 417, 421, 431, 500, 501, 502, 503, 504, 505,
+];
+
+const GATEWAY: usize = 16;
+
+/// Counters by worker, each worker's on cache lines of its own and taken from memory when the first
+/// request comes: with ten thousand rules most workers never see most of them.
+#[derive(Debug)]
+pub struct RuleLive {
+    workers: Box<[OnceLock<Box<CachePadded<Part>>>]>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    classes: [AtomicU64; CLASSES],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    requests: Histogram,
+    connects: Histogram,
+    gateway: [AtomicU64; GATEWAY],
+}
+
+/// Counts by bucket, each without those below it, and the sum.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS],
+    /// Longer than the last bound.
+    beyond: AtomicU64,
+    sum_micros: AtomicU64,
+}
+
+/// A request that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedRequest {
+    /// The status that the client was sent; `None` if it went away before.
+    pub status: Option<u16>,
+    /// Whether the gateway itself gave the answer.
+    pub is_gateways: bool,
+    /// From the first octet of the request to the last of the answer.
+    pub took: Duration,
+}
+
+/// Sums over all workers since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequestTotals {
+    /// By [class](REQUEST_CLASSES).
+    pub classes: [u64; CLASSES],
+    /// Answers that the gateway itself gave, by [status](GATEWAY_STATUSES); they are among the
+    /// classes too.
+    pub gateway: [u64; GATEWAY],
+    /// Bytes from clients: heads and bodies.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// How long requests took.
+    pub requests: HistogramTotals,
+    /// How long it took to connect to backends, successful connects only.
+    pub connects: HistogramTotals,
+}
+
+/// A histogram's sums over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HistogramTotals {
+    /// How many there were.
+    pub count: u64,
+    /// The sum.
+    pub sum: Duration,
+    /// Of each [bound](DURATION_BOUNDS): how many were not longer, those of the smaller bounds
+    /// included.
+    pub cumulative: [u64; BOUNDS],
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn add_each<const N: usize>(sums: &mut [u64; N], counters: &[AtomicU64; N]) {
+    for (sum, counter) in sums.iter_mut().zip(counters) {
+        *sum = sum.wrapping_add(read(counter));
+    }
+}
+
+impl Histogram {
+    fn record(&self, took: Duration) {
+        // Up, so that what is a little longer than a bound is not counted as within it.
+        let micros = took.as_nanos().div_ceil(1_000);
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        let place = BOUNDS_MICROS.partition_point(|&bound| bound < micros);
+        add(self.buckets.get(place).unwrap_or(&self.beyond), 1);
+        add(&self.sum_micros, micros);
+    }
+}
+
+impl RuleLive {
+    /// Counters for a plane of `workers` workers (at least one).
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// Counts a request that is over. To be called by the worker itself.
+    pub fn record(&self, worker: usize, request: &FinishedRequest) {
+        let Some(part) = self.part(worker) else {
+            return;
+        };
+        let class = match request.status {
+            Some(status @ 100..=599) => usize::from(status / 100 - 1),
+            _ => CLASSES - 1,
+        };
+        if let Some(class) = part.classes.get(class) {
+            add(class, 1);
+        }
+        if request.is_gateways {
+            let status = request.status.unwrap_or(0);
+            let place = GATEWAY_STATUSES.binary_search(&status).unwrap_or(0);
+            if let Some(counter) = part.gateway.get(place) {
+                add(counter, 1);
+            }
+        }
+        part.requests.record(request.took);
+    }
+
+    /// Adds bytes that came from clients and went to them, as they pass: a long answer or tunnel
+    /// shows while it lasts. To be called by the worker itself.
+    pub fn count_bytes(&self, worker: usize, bytes_in: u64, bytes_out: u64) {
+        let Some(part) = self.part(worker) else {
+            return;
+        };
+        if bytes_in > 0 {
+            add(&part.bytes_in, bytes_in);
+        }
+        if bytes_out > 0 {
+            add(&part.bytes_out, bytes_out);
+        }
+    }
+
+    /// Counts a connection to a backend that was established for a request. To be called by the
+    /// worker itself.
+    pub fn record_connect(&self, worker: usize, took: Duration) {
+        if let Some(part) = self.part(worker) {
+            part.connects.record(took);
+        }
+    }
+
+    /// Sums over all workers. Read while they count, so the sums of one scrape need not fit each
+    /// other to the last request.
+    #[must_use]
+    pub fn totals(&self) -> RequestTotals {
+        let mut totals = RequestTotals::default();
+        for part in self.workers.iter().filter_map(OnceLock::get) {
+            add_each(&mut totals.classes, &part.classes);
+            add_each(&mut totals.gateway, &part.gateway);
+            totals.bytes_in = totals.bytes_in.wrapping_add(read(&part.bytes_in));
+            totals.bytes_out = totals.bytes_out.wrapping_add(read(&part.bytes_out));
+            totals.requests.add(&part.requests);
+            totals.connects.add(&part.connects);
+        }
+        totals
+    }
+
+    fn part(&self, worker: usize) -> Option<&Part> {
+        // More workers than parts would only share a part.
+        let index = worker.checked_rem(self.workers.len())?;
+        let part = self.workers.get(index)?.get_or_init(Box::default);
+        Some(part)
+    }
+}
+
+impl RequestTotals {
+    /// All requests, whatever became of them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.classes.iter().sum()
+    }
+}
+
+impl HistogramTotals {
+    fn add(&mut self, part: &Histogram) {
+        let counts: [u64; BOUNDS] = {
+            let mut counters = part.buckets.iter();
+            array::from_fn(|_| counters.next().map_or(0, read))
+        };
+        let mut below = 0;
+        for (sum, count) in self.cumulative.iter_mut().zip(counts) {
+            below += count;
+            *sum += below;
+        }
+        self.count += below + read(&part.beyond);
+        self.sum = self
+            .sum
+            .saturating_add(Duration::from_micros(read(&part.sum_micros)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn finished(status: Option<u16>, is_gateways: bool, micros: u64) -> FinishedRequest {
+        FinishedRequest {
+            status,
+            is_gateways,
+            took: Duration::from_micros(micros),
+        }
+    }
+
+    #[test]
+    fn each_class_and_gateway_answer_has_its_own_count() {
+        let live = RuleLive::new(2);
+        for (worker, status) in [(0, 101), (0, 200), (1, 200), (0, 304), (1, 404), (0, 599)] {
+            live.record(worker, &finished(Some(status), false, 1));
+        }
+        live.record(1, &finished(Some(503), true, 1));
+        live.record(0, &finished(Some(418), true, 1));
+        live.record(0, &finished(None, false, 1));
+        live.record(0, &finished(Some(600), false, 1));
+        let totals = live.totals();
+        assert_eq!(totals.classes, [1, 2, 1, 2, 2, 2]);
+        assert_eq!(totals.count(), 10);
+        let gateway: Vec<_> = GATEWAY_STATUSES
+            .into_iter()
+            .zip(totals.gateway)
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(gateway, [(0, 1), (503, 1)]);
+        assert!(GATEWAY_STATUSES.is_sorted());
+    }
+
+    #[test]
+    fn bytes_add_up_over_the_workers() {
+        let live = RuleLive::new(2);
+        live.count_bytes(0, 1, 0);
+        live.count_bytes(1, 2, 3);
+        live.count_bytes(5, 10, 20);
+        let totals = live.totals();
+        assert_eq!((totals.bytes_in, totals.bytes_out), (13, 23));
+    }
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket() {
+        let live = RuleLive::new(1);
+        for nanos in [0, 500_000, 500_001, 60_000_000_000, 60_000_000_001] {
+            live.record_connect(0, Duration::from_nanos(nanos));
+        }
+        let connects = live.totals().connects;
+        assert_eq!(connects.count, 5);
+        let cumulative = connects.cumulative;
+        assert_eq!((cumulative[0], cumulative[1], cumulative[15]), (2, 3, 4));
+        assert_eq!(live.totals().requests, HistogramTotals::default());
+    }
+
+    #[test]
+    fn the_two_tables_of_bounds_agree() {
+        for (seconds, micros) in DURATION_BOUNDS.into_iter().zip(BOUNDS_MICROS) {
+            assert_eq!(
+                Duration::from_secs_f64(seconds),
+                Duration::from_micros(micros)
+            );
+        }
+        assert!(BOUNDS_MICROS.is_sorted());
+    }
+
+    #[test]
+    fn workers_that_count_at_once_lose_nothing() {
+        let live = Arc::new(RuleLive::new(2));
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let live = &live;
+                scope.spawn(move || {
+                    for _ in 0..1_000 {
+                        live.record(worker, &finished(Some(200), false, 2));
+                    }
+                });
+            }
+        });
+        let totals = live.totals();
+        assert_eq!((totals.classes[1], totals.requests.count), (4_000, 4_000));
+        assert_eq!(totals.requests.sum, Duration::from_micros(8_000));
+    }
+
+    proptest! {
+        #[test]
+        fn cumulative_counts_are_what_counting_gives(
+            micros in prop::collection::vec(0u64..100_000_000, 0..50),
+        ) {
+            let live = RuleLive::new(3);
+            for (worker, micros) in (0..).zip(&micros) {
+                live.record(worker, &finished(None, false, *micros));
+            }
+            let totals = live.totals().requests;
+            prop_assert_eq!(totals.count, micros.len() as u64);
+            prop_assert_eq!(totals.sum, Duration::from_micros(micros.iter().sum()));
+            for (bound, count) in BOUNDS_MICROS.into_iter().zip(totals.cumulative) {
+                let within = micros.iter().filter(|micros| **micros <= bound).count();
+                prop_assert_eq!(count, within as u64);
+            }
+        }
+    }
+}
