@@ -119,6 +119,7 @@ fn cut_heads() {
         ("nothing", ""),
         ("an empty line", "\r\n"),
         ("half a method", "GE"),
+        ("a request line without version", "GET /\r\n"),
         ("a request line without its end", "GET / HTTP/1.1"),
         ("a request line", "GET / HTTP/1.1\r\n"),
         ("half a field", "GET / HTTP/1.1\r\nHos"),

@@ -88,7 +88,7 @@ fn syntax() {
             "request line: HTTP/0.9",
             "RFC 9112 3, 2.3",
             "a line without version is no HTTP/1 request",
-            "GET /\r\n",
+            "GET /\r\n\r\n",
         ),
         refused(
             "request line: HTTP/0.9 with fields",
@@ -193,6 +193,14 @@ fn versions() {
                 "GET /old HTTP/1.0\r\n\r\n",
                 target("/old"),
             ),
+            passed_once(
+                "HTTP/1.0 without Host gets one",
+                "RFC 9112 3.2, 3.3",
+                "what the gateway sends is HTTP/1.1, which has a Host",
+                "GET /old HTTP/1.0\r\n\r\n",
+                |request| request.fields.one("host").map(|_| ()),
+            )
+            .own(),
         ],
     );
 }

@@ -97,11 +97,11 @@ fn slow_heads() {
                 "RFC 9110 15.5.9",
                 "on a kept connection as on a new one",
                 |lane| {
-                    let (mut client, _backend, _) = lane.exchange(GET, OK.as_bytes())?;
+                    let (mut client, backend, _) = lane.exchange(GET, OK.as_bytes())?;
                     client.answer("GET")?.status(200)?;
                     client.send("GET / HT")?;
                     is_refused(&mut client, &[408])?;
-                    lane.nothing_reached()
+                    lane.nothing_reached_over(Some(backend))
                 },
             )
             .own(),

@@ -215,10 +215,19 @@ impl Lane<'_> {
     /// Sends a request of its own through the gateway and fails if any backend connection sees
     /// anything but this request: whatever came before has reached nobody.
     pub fn nothing_reached(&self) -> Result<()> {
+        self.nothing_reached_over(None)
+    }
+
+    /// As [`nothing_reached`](Self::nothing_reached), where the gateway may have kept a connection
+    /// that the row has seen all of.
+    pub fn nothing_reached_over(&self, mut kept: Option<Wire>) -> Result<()> {
         let request = format!("GET {BARRIER} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         let mut client = self.client_sends(request)?;
         loop {
-            let mut backend = self.backend()?;
+            let mut backend = match kept.take() {
+                Some(kept) => self.next_wire(kept)?,
+                None => self.backend()?,
+            };
             if backend.wait()? {
                 let request = backend.request()?;
                 ensure!(
