@@ -227,7 +227,7 @@ fn extensions() {
                 }
                 client.wait()?;
                 is_refused(&mut client, &[400, 413, 431])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             },
         )
         .own(),
@@ -245,7 +245,7 @@ fn extensions() {
                 }
                 client.wait()?;
                 is_refused(&mut client, &[400, 413, 431])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             },
         )
         .own(),
@@ -309,7 +309,7 @@ fn trailers() {
             }
             client.wait()?;
             is_refused(&mut client, &[400, 413, 431])?;
-            never_complete(lane)
+            lane.nothing_came_whole()
         }).own(),
         row("one trailer without end", "RFC 9110 5.4, RFC 9112 7.1.2", "the trailer section is bounded", |lane| {
             let mut client = lane.client_sends(chunked("5\r\nhello\r\n0\r\nX-T: "))?;
@@ -318,7 +318,7 @@ fn trailers() {
             }
             client.wait()?;
             is_refused(&mut client, &[400, 413, 431])?;
-            never_complete(lane)
+            lane.nothing_came_whole()
         }).own(),
     ]);
     run("trailers", rows);

@@ -93,7 +93,7 @@ fn early_answers() {
                     client.half_close();
                     drop(backend);
                     client.rest()?;
-                    never_complete(lane)
+                    lane.nothing_came_whole()
                 },
             ),
             row(

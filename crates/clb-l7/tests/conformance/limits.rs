@@ -103,7 +103,7 @@ fn requests() {
                 let mut client = lane.client_sends(chunks(1001))?;
                 client.wait()?;
                 is_refused(&mut client, &[413])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             }).own(),
             row("many small chunks above the body's limit", S, OVER, |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -112,7 +112,7 @@ fn requests() {
                 }
                 client.wait()?;
                 is_refused(&mut client, &[413])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             }).own(),
             row("a refusal is the gateway's own answer", "semantics 6", "short text with the status, Server: clbd", |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1001\r\n\r\n")?;

@@ -123,22 +123,22 @@ fn slow_bodies() {
             row("half a body and silence", "RFC 9110 15.5.9", WHY, |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello")?;
                 is_refused(&mut client, &[408])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             }).own(),
             row("no body and silence", "RFC 9110 15.5.9", WHY, |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n")?;
                 is_refused(&mut client, &[408])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             }).own(),
             row("half the chunks and silence", "RFC 9110 15.5.9", WHY, |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")?;
                 is_refused(&mut client, &[408])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             }).own(),
             row("half a chunk and silence", "RFC 9110 15.5.9", WHY, |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe")?;
                 is_refused(&mut client, &[408])?;
-                never_complete(lane)
+                lane.nothing_came_whole()
             }).own(),
             row("a slow body is no silent one", S, "the time runs between two reads", |lane| {
                 let mut client = lane.client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n")?;

@@ -75,7 +75,7 @@ pub fn refused_body(
         client.try_send(&octets);
         client.wait()?;
         is_refused(&mut client, &[400])?;
-        never_complete(lane)
+        lane.nothing_came_whole()
     })
 }
 
@@ -96,28 +96,6 @@ pub fn is_refused(client: &mut Wire, statuses: &[u16]) -> Result<Answer> {
         .expect_end()
         .context("the connection must be closed after the refusal")?;
     Ok(answer)
-}
-
-/// Whatever requests backends got are cut, and nothing but the barrier's request comes whole.
-pub fn never_complete(lane: &Lane<'_>) -> Result<()> {
-    while let Some(mut backend) = lane.backend_within(0, Duration::from_millis(5))? {
-        match backend.request() {
-            Ok(request) => ensure!(
-                !request.body.complete,
-                "the backend got the whole of a request that is refused: {} {:?}",
-                request.target,
-                request.body
-            ),
-            Err(error) if backend.expect_gone().is_ok() => {
-                lane.log.note(&format!("cut in the head: {error:#}"));
-            }
-            Err(error) => return Err(error),
-        }
-        backend
-            .expect_gone()
-            .context("the cut request's connection must be closed")?;
-    }
-    lane.nothing_reached()
 }
 
 /// The request reaches the backend as `check` wants it, is answered, and the connection lives on.
@@ -173,7 +151,7 @@ pub fn either(
                 is_refused(&mut client, statuses)?;
                 return match backend {
                     None => lane.nothing_reached(),
-                    Some(_) => never_complete(lane),
+                    Some(_) => lane.nothing_came_whole(),
                 };
             }
             if backend.is_none() {

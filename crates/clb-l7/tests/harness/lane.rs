@@ -215,12 +215,21 @@ impl Lane<'_> {
     /// Sends a request of its own through the gateway and fails if any backend connection sees
     /// anything but this request: whatever came before has reached nobody.
     pub fn nothing_reached(&self) -> Result<()> {
-        self.nothing_reached_over(None)
+        self.barrier(None, false)
     }
 
     /// As [`nothing_reached`](Self::nothing_reached), where the gateway may have kept a connection
     /// that the row has seen all of.
-    pub fn nothing_reached_over(&self, mut kept: Option<Wire>) -> Result<()> {
+    pub fn nothing_reached_over(&self, kept: Option<Wire>) -> Result<()> {
+        self.barrier(kept, false)
+    }
+
+    /// As [`nothing_reached`](Self::nothing_reached), where requests may have come that were cut.
+    pub fn nothing_came_whole(&self) -> Result<()> {
+        self.barrier(None, true)
+    }
+
+    fn barrier(&self, mut kept: Option<Wire>, cut_allowed: bool) -> Result<()> {
         let request = format!("GET {BARRIER} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         let mut client = self.client_sends(request)?;
         loop {
@@ -228,20 +237,29 @@ impl Lane<'_> {
                 Some(kept) => self.next_wire(kept)?,
                 None => self.backend()?,
             };
-            if backend.wait()? {
-                let request = backend.request()?;
-                ensure!(
-                    request.target == BARRIER && request.method == "GET",
-                    "the backend got {} {}, which it must never see",
-                    request.method,
-                    request.target
-                );
-                backend
-                    .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-                let answer = client.answer("GET")?;
-                answer.status(200)?;
-                return Ok(());
+            if !backend.wait()? {
+                continue;
             }
+            match backend.request() {
+                Ok(request) if request.target == BARRIER => {
+                    backend.send(
+                        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    )?;
+                    client.answer("GET")?.status(200)?;
+                    return Ok(());
+                }
+                Ok(request) => ensure!(
+                    cut_allowed && !request.body.complete,
+                    "the backend got {} {}, which it must never see{}",
+                    request.method,
+                    request.target,
+                    if cut_allowed { " whole" } else { "" }
+                ),
+                Err(error) => ensure!(cut_allowed && backend.has_ended(), "{error:#}"),
+            }
+            backend
+                .expect_gone()
+                .context("the cut request's connection must be closed")?;
         }
     }
 

@@ -17,8 +17,8 @@ mod wire;
 
 pub use clb_snapshot::HttpSettings as Settings;
 pub use kinds::{
-    OK, Then, answered, bad_answer, cut_answer, either, is_refused, never_complete, passed,
-    passed_once, refused, refused_body, refused_by,
+    OK, Then, answered, bad_answer, cut_answer, either, is_refused, passed, passed_once, refused,
+    refused_body, refused_by,
 };
 pub use lane::Lane;
 pub use message::{Answer, Framing, Request, latin1};
