@@ -133,6 +133,18 @@ fn sizes() {
     run("sizes of bodies", rows);
 }
 
+/// A gateway may end a connection at any time between requests, but not leave it to itself.
+fn lives_or_ends(lane: &Lane<'_>, mut client: Wire, backend: Wire) -> Result<()> {
+    client.try_send("GET /again HTTP/1.1\r\nHost: test\r\n\r\n");
+    let Ok(mut backend) = lane.next_wire_or_end(backend, &mut client) else {
+        ensure!(client.has_ended(), "the connection neither lives nor ends");
+        return client.expect_gone();
+    };
+    ensure!(backend.request()?.target == "/again");
+    backend.send(OK)?;
+    client.answer("GET")?.status(200)?.body.is("ok")
+}
+
 #[test]
 fn pieces() {
     let mut rows = Vec::new();
@@ -291,11 +303,49 @@ fn pieces() {
                     backend.send(piece)?;
                     client.expect(piece)?;
                 }
-                lane.lives(&mut client, backend).map(|_| ())
+                lives_or_ends(lane, client, backend)
             },
         )
         .own(),
     );
+    for (name, first, second) in [
+        (
+            "an answer that ends with the request",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",
+            "k",
+        ),
+        (
+            "an answer whose head comes before the request's end",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+            "ok",
+        ),
+        (
+            "an answer of chunks that begins before the request's end",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n",
+            "1\r\nk\r\n0\r\n\r\n",
+        ),
+    ] {
+        rows.push(row(
+            name,
+            "RFC 9112 9.3, 9.6",
+            "both come whole; then the connection lives on, or it ends in order",
+            move |lane| {
+                let mut client = lane
+                    .client_sends("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhe")?;
+                let mut backend = lane.backend()?;
+                let request = backend.request_head()?;
+                backend.expect("he")?;
+                backend.send(first)?;
+                let head = client.answer_head("POST")?;
+                client.send("llo")?;
+                backend.expect("llo")?;
+                ensure!(request.body.framing == Framing::Length(5));
+                backend.send(second)?;
+                client.body(head.body.framing)?.is("ok")?;
+                lives_or_ends(lane, client, backend)
+            },
+        ));
+    }
     run("bodies in pieces", rows);
 }
 

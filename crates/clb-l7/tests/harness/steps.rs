@@ -78,7 +78,7 @@ impl Lane<'_> {
             .send("GET /again HTTP/1.1\r\nHost: test\r\n\r\n")
             .context("the connection should live on")?;
         let mut backend = self
-            .next_wire(backend)
+            .next_wire_or_end(backend, client)
             .context("the connection should live on")?;
         let request = backend.request()?;
         ensure!(
