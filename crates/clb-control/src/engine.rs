@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clb_model::{
-    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, SessionKey, State, Task,
-    TaskId, TaskState, UnixMillis, apply, fail, succeed,
+    Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, SessionKey, State,
+    Task, TaskId, TaskState, UnixMillis, apply, fail, succeed,
 };
 use clb_store::{Store, StoreError, Transaction};
 use tokio::sync::{oneshot, watch};

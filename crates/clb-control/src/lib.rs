@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use clb_balance::CookieKey;
 use clb_actions::{Gatekeeper, Key, Limits, Triple};
+use clb_balance::CookieKey;
 use clb_model::{Command, Env};
 use clb_snapshot::Board;
 use clb_store::{LiveStore, SqliteStore, Store as _, StoreError};

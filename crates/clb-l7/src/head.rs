@@ -43,11 +43,16 @@ impl Connection {
                     .first_line(data.get(start..).unwrap_or_default());
                 return match line.map(check_request_line) {
                     // Judged at once: one who speaks HTTP/0.9 sends a line and waits.
-                    Some(Err(refusal)) => (Some(self.refuse_for(refusal)), data.len()),
+                    Some(Err(refusal)) => (Some(self.refuse_for(refusal, data)), data.len()),
                     _ => (None, 0),
                 };
             }
-            Err(error) => return (Some(self.refuse_for(Refusal::from(error))), data.len()),
+            Err(error) => {
+                return (
+                    Some(self.refuse_for(Refusal::from(error), data)),
+                    data.len(),
+                );
+            }
         };
         let (head, rest) = data
             .get(start..)
@@ -58,7 +63,7 @@ impl Connection {
         let mut fields = local.fields.borrow_mut();
         match self.prepare(head, rest, &mut fields, &local, &settings) {
             Ok((next, used)) => (Some(next), start + length + used),
-            Err(refusal) => (Some(self.refuse_for(refusal)), data.len()),
+            Err(refusal) => (Some(self.refuse_for(refusal, data)), data.len()),
         }
     }
 
@@ -115,7 +120,7 @@ impl Connection {
         let head_length = out.len();
         let used = match body.reframe(rest, &mut out) {
             Ok(used) => used,
-            Err(fault) => return Ok((self.refuse(fault.status(), fault.why()), rest.len())),
+            Err(fault) => return Ok((self.refuse(fault.status(), fault.why(), false), rest.len())),
         };
         let order = Order {
             body_has_begun: out.len() > head_length,
@@ -139,9 +144,10 @@ impl Connection {
         Ok((Next::Order(Box::new(order)), used))
     }
 
-    fn refuse_for(&self, refusal: Refusal) -> Next {
+    fn refuse_for(&self, refusal: Refusal, data: &[u8]) -> Next {
         tracing::debug!(peer = %self.peer, %refusal, "request refused");
-        self.refuse(refusal.status(), refusal.reason())
+        let is_head = data.trim_ascii_start().starts_with(b"HEAD ");
+        self.refuse(refusal.status(), refusal.reason(), is_head)
     }
 }
 
