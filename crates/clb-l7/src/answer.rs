@@ -23,12 +23,12 @@ pub(crate) struct GatewayAnswer {
 
 impl GatewayAnswer {
     /// To what is no request, or none whose end can be found.
-    pub(crate) fn refusal(status: u16, why: &'static str, id: RequestId) -> Self {
+    pub(crate) fn refusal(status: u16, why: &'static str, id: RequestId, is_head: bool) -> Self {
         Self {
             status,
             why,
             id,
-            is_head: false,
+            is_head,
             keeps_connection: false,
             whole: None,
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use clb_l4::io::{poll_recv, poll_send, with_scratch};
@@ -144,6 +144,14 @@ impl Connection {
         self.timers.poll_overdue(cx).map(|_| self.too_late())
     }
 
+    /// Whether the client has sent what nobody has read.
+    pub(crate) fn has_unread(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        !self.received.is_empty()
+            || self.client.poll_read_ready(&mut cx).is_ready()
+                && clb_net::peek(&self.client).is_ok_and(|length| length > 0)
+    }
+
     /// Reads a head from what was received before.
     fn look_again(&mut self) -> Option<Next> {
         let mut data = std::mem::take(&mut self.received);
@@ -181,20 +189,20 @@ impl Connection {
         match self.received.len() == leading_crlf(&self.received) {
             true => Next::End,
             // A part of a request (RFC 9112 8).
-            false => self.refuse(400, "the request was cut"),
+            false => self.refuse(400, "the request was cut", false),
         }
     }
 
     /// A request that is answered with an error, after which nothing more is read.
-    pub(crate) fn refuse(&self, status: u16, why: &'static str) -> Next {
+    pub(crate) fn refuse(&self, status: u16, why: &'static str, is_head: bool) -> Next {
         let id = RequestId::from_slice(&self.local().request_id());
-        Next::Answer(Box::new(GatewayAnswer::refusal(status, why, id)))
+        Next::Answer(Box::new(GatewayAnswer::refusal(status, why, id, is_head)))
     }
 
     fn too_late(&self) -> Next {
         match self.received.is_empty() {
             true => Next::End,
-            false => self.refuse(408, "the head did not come in time"),
+            false => self.refuse(408, "the head did not come in time", false),
         }
     }
 

@@ -293,7 +293,8 @@ fn after_answer(connection: &Connection, complete: Complete) -> Outcome {
     if complete.keeps_client {
         return Outcome::Keep;
     }
-    match complete.is_early || !connection.received.is_empty() {
+    // Closing a socket with unread octets resets it, and the answer may be lost on its way.
+    match complete.is_early || connection.has_unread() {
         true => Outcome::Linger,
         false => Outcome::Close,
     }

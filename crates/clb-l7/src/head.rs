@@ -10,8 +10,8 @@ use crate::answer::GatewayAnswer;
 use crate::body::Body;
 use crate::connection::{Connection, Next};
 use crate::http1::{
-    Fields, HeadLimits, Refusal, Request, RequestAdditions, leading_crlf, parse_request,
-    write_request,
+    Fields, HeadLimits, Refusal, Request, RequestAdditions, check_request_line, leading_crlf,
+    parse_request, write_request,
 };
 use crate::local::Local;
 use crate::order::{Order, RequestId};
@@ -37,8 +37,22 @@ impl Connection {
             .scan(data.get(start..).unwrap_or_default(), &limits)
         {
             Ok(Some(length)) => length,
-            Ok(None) => return (None, 0),
-            Err(error) => return (Some(self.refuse_for(Refusal::from(error))), data.len()),
+            Ok(None) => {
+                let line = self
+                    .scanner
+                    .first_line(data.get(start..).unwrap_or_default());
+                return match line.map(check_request_line) {
+                    // Judged at once: one who speaks HTTP/0.9 sends a line and waits.
+                    Some(Err(refusal)) => (Some(self.refuse_for(refusal, data)), data.len()),
+                    _ => (None, 0),
+                };
+            }
+            Err(error) => {
+                return (
+                    Some(self.refuse_for(Refusal::from(error), data)),
+                    data.len(),
+                );
+            }
         };
         let (head, rest) = data
             .get(start..)
@@ -49,7 +63,7 @@ impl Connection {
         let mut fields = local.fields.borrow_mut();
         match self.prepare(head, rest, &mut fields, &local, &settings) {
             Ok((next, used)) => (Some(next), start + length + used),
-            Err(refusal) => (Some(self.refuse_for(refusal)), data.len()),
+            Err(refusal) => (Some(self.refuse_for(refusal, data)), data.len()),
         }
     }
 
@@ -106,7 +120,7 @@ impl Connection {
         let head_length = out.len();
         let used = match body.reframe(rest, &mut out) {
             Ok(used) => used,
-            Err(fault) => return Ok((self.refuse(fault.status(), fault.why()), rest.len())),
+            Err(fault) => return Ok((self.refuse(fault.status(), fault.why(), false), rest.len())),
         };
         let order = Order {
             body_has_begun: out.len() > head_length,
@@ -130,9 +144,10 @@ impl Connection {
         Ok((Next::Order(Box::new(order)), used))
     }
 
-    fn refuse_for(&self, refusal: Refusal) -> Next {
+    fn refuse_for(&self, refusal: Refusal, data: &[u8]) -> Next {
         tracing::debug!(peer = %self.peer, %refusal, "request refused");
-        self.refuse(refusal.status(), refusal.reason())
+        let is_head = data.trim_ascii_start().starts_with(b"HEAD ");
+        self.refuse(refusal.status(), refusal.reason(), is_head)
     }
 }
 

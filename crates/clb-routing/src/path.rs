@@ -26,6 +26,13 @@ pub(crate) fn normalise<'a>(
     }
     let mut after_slash = false;
     for (at, &byte) in target.iter().enumerate() {
+        if !SPECIAL
+            .get(usize::from(byte))
+            .is_some_and(|&special| special)
+        {
+            after_slash = false;
+            continue;
+        }
         match byte {
             b'%' | b'#' => return resolve(target, buffer),
             b'/' | b'.' if after_slash => return resolve(target, buffer),
@@ -34,12 +41,25 @@ pub(crate) fn normalise<'a>(
                 check_bytes(query)?;
                 return Ok(path);
             }
-            0..=b' ' | 0x7f => return Err(PathFault::Byte(byte)),
-            _ => after_slash = byte == b'/',
+            b'/' | b'.' => after_slash = byte == b'/',
+            _ => return Err(PathFault::Byte(byte)),
         }
     }
     Ok(target)
 }
+
+/// Bytes that may have to be looked at; all others are what they are.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut rest = special.as_mut_slice();
+    let mut byte = 0;
+    while let Some((first, others)) = rest.split_first_mut() {
+        *first = matches!(byte, 0..=b' ' | 0x7f | b'%' | b'#' | b'/' | b'.' | b'?');
+        byte = byte.wrapping_add(1);
+        rest = others;
+    }
+    special
+};
 
 /// Blanks and control characters are refused in the whole target, not in its path only.
 fn check_bytes(bytes: &[u8]) -> Result<(), PathFault> {
@@ -69,12 +89,7 @@ fn resolve<'a>(target: &[u8], path: &'a mut Vec<u8>) -> Result<&'a [u8], PathFau
             b'?' | b'#' => break,
             b'%' => match decode(bytes.next(), bytes.next())? {
                 0 => return Err(PathFault::Zero),
-                byte @ (b'%' | b'#' | b'?') => {
-                    // Decoded ones are nothing special, and they end "/." and "/..".
-                    path.push(byte);
-                    after = After::Other;
-                    continue;
-                }
+                // What ends a path when it is sent as it is does not when it is decoded.
                 byte => byte,
             },
             byte => byte,

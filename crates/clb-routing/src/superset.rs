@@ -266,6 +266,9 @@ mod tests {
             (r"a{20}", "aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaa"),
             (r"^(?>a+)b", "aab", "aac"),
             (r"x(\d|$)", "/x", "/y"),
+            // What follows a "$" may be the newline that it stands before.
+            (r"^(?:a$|b)\n", "a\n", "c\n"),
+            (r"^a$\n", "a\n", "c\n"),
         ] {
             let superset = of(expression, false).unwrap();
             assert!(may_match(&superset, matches.as_bytes()), "{expression}");

@@ -9,7 +9,8 @@ use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN, after};
 use crate::http1::{
     Answer, AnswerAdditions, AnswerBody, BadAnswer, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits,
-    Transfer, Version, parse_answer, write_answer, write_chunk, write_chunk_head, write_last_chunk,
+    Transfer, Version, check_status_line, parse_answer, write_answer, write_chunk,
+    write_chunk_head, write_last_chunk,
 };
 use crate::timers::Wait;
 
@@ -180,7 +181,12 @@ impl Forward<'_> {
             let found = self.state.scanner.scan(rest, &limits);
             let length = match found.map_err(|fault| bad(fault.into()))? {
                 Some(length) => length,
-                None => break,
+                None => {
+                    if let Some(line) = self.state.scanner.first_line(rest) {
+                        check_status_line(line).map_err(bad)?;
+                    }
+                    break;
+                }
             };
             self.state.scanner = Default::default();
             let head = rest.get(..length).unwrap_or_default();
@@ -253,7 +259,7 @@ impl Forward<'_> {
             }
             AnswerBody::Length(length) => Content::Length(length),
             AnswerBody::Chunked => {
-                self.state.takes_trailers = answer.trailers;
+                self.state.takes_trailers = answer.sends_trailers(transfer);
                 let decoder = ChunkDecoder::without_trailers(answer.connection_names());
                 Content::Chunked(Box::new(decoder))
             }

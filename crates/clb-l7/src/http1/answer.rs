@@ -136,7 +136,7 @@ pub struct Answer<'a> {
     pub is_interim: bool,
     /// A valid 101: both connections are a tunnel from now on.
     pub upgrade: bool,
-    /// Whether trailer fields go to the client, if the body is chunked on both sides.
+    /// The client takes trailer fields; see [`Answer::sends_trailers`].
     pub trailers: bool,
     /// The Content-Length is written anew: it has zeros in front.
     pub(crate) odd_length: bool,
@@ -162,6 +162,14 @@ impl<'a> Answer<'a> {
             (AnswerBody::Chunked | AnswerBody::UntilClose, Version::Http11) => Transfer::Chunked,
             (AnswerBody::Chunked | AnswerBody::UntilClose, Version::Http10) => Transfer::UntilClose,
         }
+    }
+
+    /// Whether the trailer fields of a body that goes to the client by `transfer` go with it: it is
+    /// chunked on both sides, and the client takes them (RFC 9110, section 6.5.1). Else the body
+    /// ends without them.
+    #[must_use]
+    pub fn sends_trailers(&self, transfer: Transfer) -> bool {
+        self.trailers && self.body == AnswerBody::Chunked && transfer == Transfer::Chunked
     }
 
     /// Values of the fields `name`, in the order in which they came, blanks around them removed.
@@ -251,6 +259,15 @@ pub fn parse_answer<'a>(
         fields,
         names: seen.names,
     })
+}
+
+/// Whether `line`, without its CRLF, is a status line that [`parse_answer`] accepts: for a head
+/// that is not complete yet ([`HeadScanner::first_line`](super::HeadScanner::first_line)).
+///
+/// # Errors
+/// The [`BadAnswer`] that the whole head would meet with.
+pub fn check_status_line(line: &[u8]) -> Result<(), BadAnswer> {
+    read_line(line).map(|_| ())
 }
 
 /// Reads `HTTP-version SP status-code SP [reason-phrase]` (RFC 9112, section 4). The second space

@@ -27,7 +27,9 @@ mod upgrade;
 mod write_answer;
 mod write_request;
 
-pub use answer::{Answer, AnswerBody, AnswerTo, BadAnswer, Transfer, parse_answer};
+pub use answer::{
+    Answer, AnswerBody, AnswerTo, BadAnswer, Transfer, check_status_line, parse_answer,
+};
 pub use chunked::{
     CHUNK_END, ChunkDecoder, ChunkError, ChunkPart, EXTENSION_EXCESS, EXTENSION_LENGTH,
     write_chunk, write_chunk_head, write_last_chunk,
@@ -36,7 +38,7 @@ pub use fields::{FieldFault, Fields};
 pub use framing::Version;
 pub use gateway::{reason_phrase, write_final_answer, write_gateway_answer};
 pub use method::{Method, MethodKind};
-pub use parse::{parse_request, parse_request_over};
+pub use parse::{check_request_line, parse_request, parse_request_over};
 pub use refusal::Refusal;
 pub use request::{REQUEST_ID_LENGTH, Request, RequestBody};
 pub use scan::{HeadError, HeadFault, HeadLimits, HeadScanner, LEADING_CRLFS, leading_crlf};

@@ -143,7 +143,7 @@ fn eq_folded(left: &[u8], right: &[u8]) -> bool {
 const SSL_CLIENT: &[u8] = b"x-ssl-client-";
 
 #[inline]
-fn lookup(name: &[u8], eq: fn(&[u8], &[u8]) -> bool) -> Known {
+fn lookup(name: &[u8], eq: impl Fn(&[u8], &[u8]) -> bool) -> Known {
     let Some(first) = name.first() else {
         return Known::Other;
     };

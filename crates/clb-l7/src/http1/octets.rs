@@ -113,10 +113,16 @@ pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
     let mut chunks = text.chunks_exact(8);
     for chunk in &mut chunks {
         let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-        if control_mask(word) != 0
-            && let Some(found) = chunk.iter().position(|&octet| is_control(octet))
-        {
-            return Some(at + found);
+        let mask = control_mask(word);
+        if mask != 0 {
+            let lowest = mask.trailing_zeros() / 8;
+            if word >> (lowest * 8) & 0xff != u64::from(b'\t') {
+                return Some(at + lowest as usize);
+            }
+            // A tab: what is marked above it is not reliable.
+            if let Some(found) = chunk.iter().position(|&octet| is_control(octet)) {
+                return Some(at + found);
+            }
         }
         at += 8;
     }
@@ -141,11 +147,16 @@ pub(crate) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Appends `number` in decimal.
+#[inline]
 pub(crate) fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
+    if number < 10 {
+        out.push(b'0' + number as u8);
+        return;
+    }
     let mut digits = [0_u8; 20];
     let mut length = 0;
     for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        *digit = b'0' + (number % 10) as u8;
         length += 1;
         number /= 10;
         if number == 0 {

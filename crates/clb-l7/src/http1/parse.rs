@@ -134,6 +134,15 @@ pub fn parse_request_over<'a>(
     })
 }
 
+/// Whether `line`, without its CRLF, is a request line that [`parse_request`] accepts: for a head
+/// that is not complete yet ([`HeadScanner::first_line`](super::HeadScanner::first_line)).
+///
+/// # Errors
+/// The [`Refusal`] that the whole head would meet with.
+pub fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
+    read_line(line).map(|_| ())
+}
+
 /// Reads `method SP request-target SP HTTP-version` (RFC 9112, section 3): single spaces and
 /// nothing else between them.
 #[inline]
@@ -261,3 +270,7 @@ fn is_request_id(value: &[u8]) -> bool {
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "parse_field_tests.rs"]
+mod field_tests;

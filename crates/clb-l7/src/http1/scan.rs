@@ -95,6 +95,8 @@ pub struct HeadScanner {
     line_start: usize,
     /// Complete lines before it, the first one included.
     lines: usize,
+    /// Where the first line ends, until [`HeadScanner::first_line`] has given it out.
+    first_end: usize,
 }
 
 impl HeadScanner {
@@ -118,9 +120,6 @@ impl HeadScanner {
             match data.get(stop) {
                 Some(b'\n') => return fault(HeadFault::BareLf),
                 Some(0) => return fault(HeadFault::Nul),
-                _ if self.lines == 0 && stop == self.line_start => {
-                    return fault(HeadFault::EmptyStartLine);
-                }
                 _ => {}
             }
             let Some(&next) = data.get(stop + 1) else {
@@ -137,13 +136,30 @@ impl HeadScanner {
             if next != b'\n' {
                 return fault(HeadFault::BareCr);
             }
+            if stop == self.line_start && self.lines == 0 {
+                return fault(HeadFault::EmptyStartLine);
+            }
             if stop == self.line_start {
                 *self = Self::default();
                 return Ok(Some(stop + CRLF.len()));
             }
+            if self.lines == 0 {
+                self.first_end = stop;
+            }
             self.seen = stop + CRLF.len();
             self.line_start = self.seen;
             self.lines += 1;
+        }
+    }
+
+    /// While a head is not complete: its first line, once, as soon as that is. So that a client of
+    /// HTTP/0.9, which sends one line and waits, is told at once; see
+    /// [`check_request_line`](super::check_request_line) and
+    /// [`check_status_line`](super::check_status_line). `data` is what [`scan`](Self::scan) saw.
+    pub fn first_line<'a>(&mut self, data: &'a [u8]) -> Option<&'a [u8]> {
+        match std::mem::take(&mut self.first_end) {
+            0 => None,
+            end => data.get(..end),
         }
     }
 
@@ -223,7 +239,8 @@ mod tests {
             (b"a\0", Err((Nul, 1))),
             (b"\x16\x03\x01\0", Err((Nul, 3))),
             (b"\r\n", Err((EmptyStartLine, 0))),
-            (b"\r", Err((EmptyStartLine, 0))),
+            (b"\r", Ok(None)),
+            (b"\rG", Err((BareCr, 0))),
             (b"\n", Err((BareLf, 0))),
             // limits
             (long.as_bytes(), Err((LineTooLong, 20))),
@@ -240,6 +257,39 @@ mod tests {
                 data.escape_ascii().to_string()
             );
         }
+    }
+
+    #[test]
+    fn the_last_octet_that_fits() {
+        // Head and first line at their limits, and one octet over them.
+        let head = |length: usize| format!("a\r\n{}\r\n\r\n", "b".repeat(length - 7)).into_bytes();
+        assert_eq!(whole(&head(60)), Ok(Some(60)));
+        for length in [61, 62, 63, 64, 65] {
+            let error = HeadError {
+                fault: HeadFault::HeadTooLong,
+                at: 60,
+            };
+            assert_eq!(whole(&head(length)), Err(error), "{length}");
+        }
+        let line = |length: usize| format!("{}\r\n\r\n", "a".repeat(length)).into_bytes();
+        assert_eq!(whole(&line(20)), Ok(Some(24)));
+        // The head's limit counts when it is reached first.
+        let limits = HeadLimits {
+            head: 3,
+            fields: 0,
+            ..LIMITS
+        };
+        let error = HeadScanner::default().scan(b"a\r\nb", &limits);
+        assert_eq!(
+            error.map_err(|error| error.fault),
+            Err(HeadFault::HeadTooLong)
+        );
+        let limits = HeadLimits { head: 20, ..LIMITS };
+        let error = HeadScanner::default().scan(&line(21), &limits);
+        assert_eq!(
+            error.map_err(|error| error.fault),
+            Err(HeadFault::HeadTooLong)
+        );
     }
 
     #[test]
@@ -275,6 +325,47 @@ mod tests {
         let mut scanner = HeadScanner::default();
         assert_eq!(scanner.scan(b"a\r\n\r\nb\r\n\r\n", &LIMITS), Ok(Some(5)));
         assert_eq!(scanner.scan(b"b\r\n\r\n", &LIMITS), Ok(Some(5)));
+    }
+
+    #[test]
+    fn empty_lines_that_come_in_pieces() {
+        // As a connection uses the two: skip, then scan, after each octet.
+        let length_after = |text: &[u8]| {
+            let mut scanner = HeadScanner::default();
+            (1..=text.len()).find_map(|end| {
+                let skipped = leading_crlf(&text[..end]);
+                match scanner.scan(&text[skipped..end], &LIMITS) {
+                    Ok(None) => None,
+                    Ok(Some(length)) => Some(Ok((skipped, length))),
+                    Err(error) => Some(Err(error.fault)),
+                }
+            })
+        };
+        for lines in 0..=LEADING_CRLFS {
+            let text = ["\r\n".repeat(lines).as_str(), "a\r\n\r\n"].concat();
+            assert_eq!(length_after(text.as_bytes()), Some(Ok((2 * lines, 5))));
+        }
+        let text = ["\r\n".repeat(LEADING_CRLFS + 1).as_str(), "a\r\n\r\n"].concat();
+        let fault = Some(Err(HeadFault::EmptyStartLine));
+        assert_eq!(length_after(text.as_bytes()), fault);
+    }
+
+    #[test]
+    fn the_first_line_is_given_once() {
+        let mut scanner = HeadScanner::default();
+        let data = b"ab\r\nc\r\n\r\n";
+        for (end, line) in [
+            (0, None),
+            (3, None),
+            (4, Some(&b"ab"[..])),
+            (5, None),
+            (8, None),
+        ] {
+            assert_eq!(scanner.scan(&data[..end], &LIMITS), Ok(None));
+            assert_eq!(scanner.first_line(&data[..end]), line, "{end}");
+        }
+        assert_eq!(scanner.scan(data, &LIMITS), Ok(Some(9)));
+        assert_eq!(scanner.first_line(data), None);
     }
 
     fn octets() -> impl Strategy<Value = Vec<u8>> {

@@ -16,10 +16,7 @@ pub struct UpgradeAsked {
 
 impl Default for UpgradeAsked {
     fn default() -> Self {
-        Self {
-            text: [0; UPGRADE_LENGTH],
-            length: 0,
-        }
+        Self::NONE
     }
 }
 
@@ -39,6 +36,12 @@ impl From<Option<&[u8]>> for UpgradeAsked {
 }
 
 impl UpgradeAsked {
+    /// No protocol was asked for.
+    pub const NONE: Self = Self {
+        text: [0; UPGRADE_LENGTH],
+        length: 0,
+    };
+
     /// Whether any protocol was asked for.
     #[must_use]
     pub fn is_some(&self) -> bool {

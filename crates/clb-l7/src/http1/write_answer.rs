@@ -1,6 +1,6 @@
 //! The answer's head as the client gets it.
 
-use super::answer::{Answer, AnswerBody, Transfer};
+use super::answer::{Answer, Transfer};
 use super::fields::Field;
 use super::framing::Version;
 use super::names::{HOP_BY_HOP, Known, Names};
@@ -79,13 +79,8 @@ fn is_copied(
     }
     match field.known {
         Known::ContentLength => keeps_length && !answer.odd_length,
-        _ => sends_trailers(answer, additions),
+        _ => answer.sends_trailers(additions.transfer),
     }
-}
-
-/// Whether trailer fields can come to the client.
-fn sends_trailers(answer: &Answer<'_>, additions: &AnswerAdditions<'_>) -> bool {
-    answer.trailers && answer.body == AnswerBody::Chunked && additions.transfer == Transfer::Chunked
 }
 
 /// Appends what the gateway says itself.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::fields::Field;
 use super::framing::Version;
 use super::names::{HOP_BY_HOP, Known, Names};
-use super::octets::{CRLF, trim};
+use super::octets::{CRLF, push_decimal, trim};
 use super::request::{Request, RequestBody, cookie_value};
 use super::runs::{Runs, push_connection, push_field, push_length};
 
@@ -135,10 +135,6 @@ fn push_own(
     host: &[u8],
     out: &mut Vec<u8>,
 ) {
-    let mut port = [0; 5];
-    let port = display(&mut port, additions.port);
-    let mut address = [0; 45];
-    let address = display(&mut address, additions.client.to_canonical());
     let scheme: &[u8] = match additions.https {
         true => b"https",
         false => b"http",
@@ -154,13 +150,15 @@ fn push_own(
             }
         }
     }
-    out.extend_from_slice(address);
+    let start = out.len();
+    push_address(additions.client, out);
+    let end = out.len();
     out.extend_from_slice(b"\r\nX-Real-IP: ");
-    out.extend_from_slice(address);
+    out.extend_from_within(start..end);
     out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
     out.extend_from_slice(scheme);
     out.extend_from_slice(b"\r\nX-Forwarded-Port: ");
-    out.extend_from_slice(port);
+    push_decimal(u64::from(additions.port), out);
     out.extend_from_slice(b"\r\nX-Client-Proto: ");
     out.extend_from_slice(scheme);
     out.extend_from_slice(match request.version {
@@ -196,7 +194,7 @@ fn push_framing(request: &Request<'_>, out: &mut Vec<u8>) {
     if let Some(hops) = request.max_forwards {
         // RFC 9110, section 7.6.2: decremented, since this is one hop. 0 is not forwarded at all.
         out.extend_from_slice(b"Max-Forwards: ");
-        super::octets::push_decimal(hops.saturating_sub(1), out);
+        push_decimal(hops.saturating_sub(1), out);
         out.extend_from_slice(CRLF);
     }
     if let Some(protocols) = request.upgrade {
@@ -214,16 +212,21 @@ fn push_framing(request: &Request<'_>, out: &mut Vec<u8>) {
     );
 }
 
-/// `value` as text, in `space`.
-fn display(space: &mut [u8], value: impl std::fmt::Display) -> &[u8] {
-    let whole = space.len();
-    let mut rest = &mut *space;
-    // Both callers' spaces hold the longest text of their type.
-    let left = match write!(rest, "{value}") {
-        Ok(()) => rest.len(),
-        Err(_) => whole,
-    };
-    space.get(..whole - left).unwrap_or_default()
+fn push_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            push_decimal(u64::from(first), out);
+            for octet in rest {
+                out.push(b'.');
+                push_decimal(u64::from(octet), out);
+            }
+        }
+        IpAddr::V6(address) => {
+            // Writing to a vector does not fail.
+            let _ = write!(out, "{address}");
+        }
+    }
 }
 
 #[cfg(test)]

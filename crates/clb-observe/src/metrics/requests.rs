@@ -147,6 +147,7 @@ mod tests {
     #[test]
     fn a_scrape_says_what_was_counted() {
         let settings = PlaneSettings {
+            http: clb_snapshot::HttpSettings::default(),
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections: 1,

@@ -1,0 +1,118 @@
+"""clbd, configured through its Action API as a user does it."""
+
+import re
+import subprocess
+import time
+
+from harness.api import IN_PROGRESS, SUCCEEDED
+from harness.gateway import Gateway, binary
+
+from . import machine
+from .process import Process
+from .proxies import Proxy, new_rule
+
+# A form of this many rules stays far below [limits] api_body_bytes.
+RULES_PER_CALL = 500
+
+
+class PinnedGateway(Gateway):
+    """The end-to-end tests' gateway, on one core, ending with us."""
+
+    def __init__(self, folder, core):
+        super().__init__(folder, {"log": {"level": "error"}}, workers=1)
+        self.core = core
+
+    def launch(self, *more):
+        self._starts += 1
+        self.pinned = Process([binary(), "--config", self.config_file, *more], self.core, self.folder / f"clbd-{self._starts}.log")
+        self.process = self.pinned.popen
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Clbd(Proxy):
+    """clbd with one worker."""
+
+    kind = "clbd"
+    change_name = "Action API"
+
+    def __init__(self):
+        text = subprocess.run([binary(), "--version"], capture_output=True, text=True, check=True).stdout
+        super().__init__("clbd", re.sub(r"^clbd\s+", "", " ".join(text.split())))
+
+    def start(self, stack, bench, setup, folder):
+        self.setup = setup
+        self.gateway = stack.enter_context(PinnedGateway(folder / self.name, bench.cores.proxy))
+        self.gateway.start()
+        self.process = self.gateway.pinned
+        self.api = self.gateway.api()
+        port = self.gateway.port()
+        vip = self._tcp(port) if setup.tcp else self._http(port)
+        self.address = (vip, port)
+        self._listening()
+        return self
+
+    def _tcp(self, port):
+        """A classic instance: its backends are reached at the listener's instancePort."""
+        host, backend_port = self.setup.backend
+        self.balancer, vip = self.api.create_load_balancer()
+        self.api.create_listener(self.balancer, port, backend_port, healthSwitch=0)
+        self.api.bind(self.balancer, {host: 10})
+        return vip
+
+    def _http(self, port):
+        """An application instance with the setup's rules, all bound to the one backend."""
+        self.balancer, vip = self.api.create_load_balancer(forward=1)
+        listeners = [{"loadBalancerPort": port, "protocol": 1}]
+        own = {"loadBalancerId": self.balancer}
+        (self.listener,) = self.api.call("CreateForwardLBSeventhLayerListeners", {**own, "listeners": listeners})["listenerIds"]
+        own["listenerId"] = self.listener
+        for first in range(0, len(self.setup.rules), RULES_PER_CALL):
+            self._done("CreateForwardLBListenerRules", {"rules": [_rule(*pair) for pair in self.setup.rules[first : first + RULES_PER_CALL]]})
+        self._done("RegisterInstancesWithForwardLBSeventhListener", {"backends": [self._backend()]})
+        return vip
+
+    def _done(self, action, parameters):
+        return self.api.done(action, {"loadBalancerId": self.balancer, "listenerId": self.listener, **parameters})
+
+    def _at_once(self, action, parameters):
+        """As `_done`, asking for the task's end without a pause. Returns when the call was answered."""
+        answer = self.api.call(action, {"loadBalancerId": self.balancer, "listenerId": self.listener, **parameters})
+        answered = time.monotonic_ns()
+        while (result := self.api.task(answer["requestId"]))[0] == IN_PROGRESS:
+            pass
+        if result[0] != SUCCEEDED:
+            raise RuntimeError(f"{action}: the task failed: {result[1]}")
+        return answered
+
+    def _backend(self):
+        host, port = self.setup.backend
+        return {"instanceId": host, "port": port, "weight": 10}
+
+    def control_time(self):
+        """The workers serve traffic; all other threads are the control plane."""
+        return machine.run_time(self.process.pid, lambda name: not name.startswith("worker-"))
+
+    def prepare_change(self, number):
+        domain, path = new_rule(number)
+
+        rule = {"rules": [_rule(domain, path)]}
+        backend = {"domain": domain, "url": path, "backends": [self._backend()]}
+
+        def change():
+            # A rule answers 503 until a backend is bound to it: two calls, one after the other's task.
+            return [
+                self._at_once("CreateForwardLBListenerRules", rule),
+                self._at_once("RegisterInstancesWithForwardLBSeventhListener", backend),
+            ]
+
+        return change
+
+
+def _rule(domain, path):
+    return {"domain": domain, "url": path, "healthSwitch": 0}

@@ -1,0 +1,130 @@
+//! This crate's gateway in process: a board, one worker (so that what a kept backend connection
+//! does never depends on which worker has it), and a listener for each lane.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
+use clb_snapshot::{
+    Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
+    PoolView, RuleLive, Service, Snapshot, Stickiness,
+};
+use tokio::runtime::Builder;
+
+use super::Settings;
+use super::wire::patience;
+
+const WORKERS: usize = 1;
+
+pub struct Plane {
+    board: Arc<Board>,
+    publishing: Mutex<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Plane {
+    pub fn start(settings: &Settings) -> Self {
+        let board = Arc::new(Board::new(WORKERS, plane_settings(settings), 0));
+        let workers = (0..WORKERS)
+            .map(|index| clb_l4::spawn_worker(index, Arc::clone(&board), clb_l7::start).unwrap())
+            .collect();
+        Self {
+            board,
+            publishing: Mutex::new(()),
+            workers,
+        }
+    }
+
+    /// Serves an HTTP listener with these backends.
+    pub fn listen(&self, backends: &[SocketAddr]) -> Served<'_> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
+        let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
+        let addr = sockets[0].local_addr().unwrap();
+        let members = (0..)
+            .zip(backends)
+            .map(|(number, addr)| Member {
+                binding: BindingId(number),
+                addr: *addr,
+                weight: Weight::try_from(10).unwrap(),
+                health: MemberHealth::Off,
+                live: Arc::new(Live::new(WORKERS)),
+            })
+            .collect();
+        let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
+        let listener = Arc::new(Listener {
+            id,
+            lb: LbId::from_number(1),
+            addr,
+            protocol: Protocol::Http,
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            live: Arc::new(Live::new(WORKERS)),
+            requests: Arc::new(RuleLive::new(WORKERS)),
+            sockets: Arc::new(ListenSockets::tcp(sockets)),
+        });
+        self.publish(|snapshot| snapshot.insert(listener));
+        Served {
+            plane: self,
+            id,
+            addr,
+        }
+    }
+
+    fn publish(&self, edit: impl FnOnce(&Snapshot) -> Snapshot) {
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let generation = self.board.publish(edit(&self.board.snapshot()));
+        Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async {
+                tokio::time::timeout(patience(), self.board.wait_acked(generation)).await
+            })
+            .expect("every worker acknowledges");
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.board.close();
+        for worker in self.workers.drain(..) {
+            // A worker's panic is reported where it happened.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// A listener that is served until this is dropped.
+pub struct Served<'a> {
+    plane: &'a Plane,
+    id: ListenerId,
+    addr: SocketAddr,
+}
+
+impl Served<'_> {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.plane.publish(|snapshot| snapshot.remove(self.id));
+    }
+}
+
+fn plane_settings(settings: &Settings) -> PlaneSettings {
+    PlaneSettings {
+        backend_connect: patience(),
+        tcp_idle: patience(),
+        max_connections: u64::MAX,
+        http: settings.clone(),
+        // Rows make backends fail; what that does to later picks is tested elsewhere.
+        passive_health: false,
+    }
+}
