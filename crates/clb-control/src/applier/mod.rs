@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clb_health::{Limit, State as HealthState};
 use clb_model::{BindingId, Change, ListenerId, Object, State, Task, TaskId, TaskState};
-use clb_snapshot::Board;
+use clb_snapshot::{Board, PoolKey};
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -202,6 +202,7 @@ impl Applier {
                     self.advance();
                 }
                 Some(result) = results.recv() => self.take_result(result),
+                suspects = self.board.suspects.take() => self.suspect(suspects),
                 () = until(probe_due), if probe_due.is_some() => {
                     for run in self.health.due() {
                         let (limit, results) = (limit.clone(), results_in.clone());
@@ -341,6 +342,12 @@ impl Applier {
 
     fn take_result(&mut self, result: ProbeResult) {
         let transitions = self.health.complete(result);
+        for key in self.health.cleared() {
+            if let Some(live) = self.plane.member_live(key) {
+                tracing::info!(listener = %key.0, binding = %key.1, "the backend answers again");
+                live.passive().answered();
+            }
+        }
         if !transitions.is_empty() {
             // At once, so that a kill right after it does not bring the old state back.
             self.health.save(self.clock.unix().0);
@@ -364,6 +371,17 @@ impl Applier {
         }
         for listener in pools {
             self.plane.refresh(listener, &mut self.health);
+        }
+    }
+
+    /// Traffic has taken members out: they are probed at once.
+    fn suspect(&mut self, suspects: BTreeSet<(PoolKey, BindingId)>) {
+        for (pool, binding) in suspects {
+            tracing::warn!(%pool, %binding, "requests failed, the backend is out for a while");
+            // A rule's members are not under check here.
+            if let PoolKey::Listener(listener) = pool {
+                self.health.suspect((listener, binding));
+            }
         }
     }
 

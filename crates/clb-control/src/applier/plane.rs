@@ -153,6 +153,11 @@ impl Plane {
         }
     }
 
+    /// A member's live state.
+    pub(super) fn member_live(&self, key: (ListenerId, BindingId)) -> Option<&Arc<MemberLive>> {
+        self.members.get(&key)
+    }
+
     /// Where a member's machine is, for the log.
     pub(super) fn member_address(&self, id: ListenerId, binding: BindingId) -> Option<SocketAddr> {
         let listener = self.state.listener(id)?;
