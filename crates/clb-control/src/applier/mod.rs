@@ -207,7 +207,7 @@ impl Applier {
                     self.advance();
                 }
                 Some(result) = results.recv() => self.take_result(result),
-                suspects = self.board.suspects.take() => self.health.probe_now(suspects),
+                suspects = self.board.suspects.take() => self.suspect(suspects),
                 () = until(probe_due), if probe_due.is_some() => {
                     for run in self.health.due() {
                         let (limit, results) = (limit.clone(), results_in.clone());
@@ -347,6 +347,12 @@ impl Applier {
 
     fn take_result(&mut self, result: ProbeResult) {
         let transitions = self.health.complete(result);
+        for key in self.health.cleared() {
+            if let Some(live) = self.plane.member_live(key) {
+                tracing::info!(pool = %key.0, binding = %key.1, "the backend answers again");
+                live.passive().answered();
+            }
+        }
         if !transitions.is_empty() {
             // At once, so that a kill right after it does not bring the old state back.
             self.health.save(self.clock.unix().0);
@@ -378,6 +384,14 @@ impl Applier {
         }
         for pool in pools {
             self.plane.refresh_view(pool, &self.health);
+        }
+    }
+
+    /// Traffic has taken members out: they are probed at once.
+    fn suspect(&mut self, suspects: BTreeSet<(PoolKey, BindingId)>) {
+        for (pool, binding) in suspects {
+            tracing::warn!(%pool, %binding, "requests failed, the backend is out for a while");
+            self.health.suspect((pool, binding));
         }
     }
 

@@ -10,7 +10,7 @@ use clb_model::{
     Binding, BindingId, Change, DomainPattern, HealthCheck, HttpCheck, Object, Owner, PoolKey,
     PoolSettings, Port, ProbeMethod, Protocol, Scheduler,
 };
-use clb_snapshot::{Live, Member, Pool, PoolView, Stickiness};
+use clb_snapshot::{Live, Member, MemberLive, Pool, PoolView, Stickiness};
 
 use super::Plane;
 use crate::applier::health::Health;
@@ -117,6 +117,14 @@ impl Plane {
         for pool in self.all_pools() {
             health.set(self.checked_members(pool), pool);
         }
+    }
+
+    /// A member's live state.
+    pub(in crate::applier) fn member_live(
+        &self,
+        member: (PoolKey, BindingId),
+    ) -> Option<&Arc<MemberLive>> {
+        self.members.get(&member)
     }
 
     /// Where a member's machine is, for the log.
