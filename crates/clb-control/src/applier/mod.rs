@@ -7,15 +7,16 @@
 mod drain;
 mod health;
 mod plane;
+mod probes;
 mod stats;
 mod tasks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_health::{Limit, State as HealthState};
-use clb_model::{BindingId, Change, Object, PoolKey, ProbeMethod, State, Task, TaskId, TaskState};
+use clb_health::Limit;
+use clb_model::{Change, Object, ProbeMethod, State, Task, TaskId, TaskState};
 use clb_snapshot::Board;
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -342,56 +343,6 @@ impl Applier {
             let seconds = self.settings.task.as_secs_f64();
             let reason = format!("not in force on every worker within timeouts.task = {seconds} s");
             self.failed(&applying.task, reason);
-        }
-    }
-
-    fn take_result(&mut self, result: ProbeResult) {
-        let transitions = self.health.complete(result);
-        for key in self.health.cleared() {
-            if let Some(live) = self.plane.member_live(key) {
-                tracing::info!(pool = %key.0, binding = %key.1, "the backend answers again");
-                live.passive().answered();
-            }
-        }
-        if !transitions.is_empty() {
-            // At once, so that a kill right after it does not bring the old state back.
-            self.health.save(self.clock.unix().0);
-        }
-        let mut pools: BTreeSet<PoolKey> = BTreeSet::new();
-        // One line for a backend, however many rules it serves.
-        let mut told: BTreeMap<[String; 4], (HealthState, PoolKey, usize)> = BTreeMap::new();
-        for transition in transitions {
-            let (pool, binding) = (transition.member.pool, transition.member.binding);
-            pools.insert(pool);
-            let backend = self.plane.member_address(pool, BindingId(binding));
-            let line = [
-                backend
-                    .map(|address| address.to_string())
-                    .unwrap_or_default(),
-                transition.from.to_string(),
-                transition.to.to_string(),
-                transition.reason.to_string(),
-            ];
-            told.entry(line).or_insert((transition.to, pool, 0)).2 += 1;
-        }
-        for ([backend, from, to, reason], (state, pool, pools)) in told {
-            match state {
-                HealthState::Unhealthy => {
-                    tracing::warn!(%pool, pools, backend, from, to, reason, "health changed");
-                }
-                _ => tracing::info!(%pool, pools, backend, from, to, reason, "health changed"),
-            }
-        }
-        for pool in pools {
-            self.plane.refresh_view(pool, &self.health);
-        }
-    }
-
-    /// Traffic has taken members out: they are probed at once.
-    fn suspect(&mut self, suspects: BTreeSet<(PoolKey, BindingId)>) {
-        for (pool, binding) in suspects {
-            tracing::warn!(%pool, %binding, "requests failed, the backend is out for a while");
-            self.health.suspect((pool, binding));
         }
     }
 
