@@ -28,7 +28,7 @@ pub struct Counters {
     pub id_key: u64,
     /// Next number for an `lb-` or `lbl-` id.
     pub next_id: u64,
-    /// Next [`BindingId`].
+    /// Next [`BindingId`](crate::BindingId).
     pub next_binding: u64,
     /// Next [`TaskId`].
     pub next_task: u64,
