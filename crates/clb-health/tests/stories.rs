@@ -8,10 +8,12 @@
 )]
 
 use clb_health::{
-    Check, Checker, Failure, LocalError, MemberId, Millis, ProbeError, ProbeKind, ProbeRun, State,
-    Thresholds, Transition, phase,
+    Check, Checker, Failure, HttpMethod, HttpProbe, LocalError, MemberId, Millis, ProbeError,
+    ProbeKind, ProbeRun, State, Thresholds, Transition, phase,
 };
+use clb_model::{CheckPath, HttpCodeMask};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const FOUNDING: State = State::Detecting { founding: true };
@@ -272,6 +274,59 @@ fn changing_the_port_restarts_the_run_and_keeps_the_state() {
     assert_eq!((status.state, status.run.failures), (State::Healthy, 0));
     assert!(lab.passes(10).is_empty(), "two failures of three");
     assert_eq!(lab.passes(5).len(), 1);
+}
+
+/// As [`check`], by HTTP.
+fn http_check(target: &str, path: &str, mask: i64) -> Check {
+    let probe = HttpProbe::new(
+        HttpMethod::Get,
+        CheckPath::parse(path).expect("a path"),
+        None,
+        HttpCodeMask::try_from(mask).expect("a mask"),
+    );
+    Check {
+        kind: ProbeKind::Http(Arc::new(probe)),
+        ..check(target)
+    }
+}
+
+#[test]
+fn changing_path_or_mask_restarts_the_run_and_keeps_the_state() {
+    let target = "192.0.2.1:80";
+    for changed in [
+        http_check(target, "/other", 31),
+        http_check(target, "/up", 2),
+        check(target),
+    ] {
+        let mut lab = Lab::default();
+        let web = member("web", 1);
+        lab.set(web, http_check(target, "/up", 31));
+        lab.passes(10);
+        lab.takes_down(target);
+        lab.passes(10);
+        // The same again is no change.
+        lab.set(web, http_check(target, "/up", 31));
+        let status = lab.checker.status(&web).expect("a member");
+        assert_eq!((status.state, status.run.failures), (State::Healthy, 2));
+        lab.set(web, changed);
+        let status = lab.checker.status(&web).expect("a member");
+        assert_eq!((status.state, status.run.failures), (State::Healthy, 0));
+        assert!(lab.passes(10).is_empty(), "two failures of three");
+        assert_eq!(lab.passes(5).len(), 1);
+    }
+}
+
+#[test]
+fn equal_http_checks_share_a_probe_and_others_do_not() {
+    let mut lab = Lab::default();
+    for pool in ["a", "b", "c"] {
+        lab.set(member(pool, 1), http_check("192.0.2.1:80", "/up", 31));
+    }
+    assert_eq!(lab.checker.probes(), 1);
+    lab.set(member("d", 1), http_check("192.0.2.1:80", "/up", 15));
+    lab.set(member("e", 1), http_check("192.0.2.1:80", "/", 31));
+    lab.set(member("f", 1), check("192.0.2.1:80"));
+    assert_eq!(lab.checker.probes(), 4);
 }
 
 #[test]

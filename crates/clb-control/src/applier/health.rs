@@ -23,6 +23,8 @@ pub(super) struct Health {
     store: LiveStore,
     /// Members whose saved state is no longer true.
     unsaved: HashSet<Key>,
+    /// Members that traffic has taken out, and when that was told.
+    suspects: BTreeMap<Key, u64>,
     store_failed: bool,
 }
 
@@ -33,6 +35,7 @@ impl Health {
             started: Instant::now(),
             store,
             unsaved: HashSet::new(),
+            suspects: BTreeMap::new(),
             store_failed: false,
         }
     }
@@ -99,6 +102,7 @@ impl Health {
     /// Checks a member no longer.
     pub(super) fn remove(&mut self, key: Key) {
         self.checker.remove(&id(key));
+        self.suspects.remove(&key);
         self.unsaved.insert(key);
     }
 
@@ -147,6 +151,35 @@ impl Health {
                 .insert((member.pool, BindingId(member.binding)));
         }
         transitions
+    }
+
+    /// Traffic has taken a member out: it is probed at once, if it is checked at all.
+    pub(super) fn suspect(&mut self, key: Key) {
+        let now = self.now();
+        if self.checker.probe_now(now, &id(key)).is_some() {
+            self.suspects.insert(key, now);
+        }
+    }
+
+    /// Those among the suspects that answered a probe that was started since; each is told once.
+    /// One that failed such a probe is no longer waited for: its time out goes on.
+    pub(super) fn cleared(&mut self) -> Vec<Key> {
+        let mut cleared = Vec::new();
+        self.suspects.retain(|key, since| {
+            let Some(last) = self
+                .checker
+                .status(&id(*key))
+                .and_then(|status| status.last.as_ref())
+                .filter(|last| last.at.saturating_sub(last.took) >= *since)
+            else {
+                return true;
+            };
+            if last.result.is_ok() {
+                cleared.push(*key);
+            }
+            false
+        });
+        cleared
     }
 
     /// Probes and members, and what was counted.
@@ -217,3 +250,6 @@ fn state_of(word: &str) -> Option<State> {
         .find(|(known, _)| *known == word)
         .map(|(_, state)| *state)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_health::{Limit, State as HealthState};
+<<<<<<< HEAD
 use clb_model::{BindingId, Change, Object, PoolKey, ProbeMethod, State, Task, TaskId, TaskState};
 use clb_snapshot::Board;
+=======
+use clb_model::{BindingId, Change, ListenerId, Object, State, Task, TaskId, TaskState};
+use clb_snapshot::{Board, PoolKey};
+>>>>>>> balance
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -207,7 +212,11 @@ impl Applier {
                     self.advance();
                 }
                 Some(result) = results.recv() => self.take_result(result),
+<<<<<<< HEAD
                 suspects = self.board.suspects.take() => self.health.probe_now(suspects),
+=======
+                suspects = self.board.suspects.take() => self.suspect(suspects),
+>>>>>>> balance
                 () = until(probe_due), if probe_due.is_some() => {
                     for run in self.health.due() {
                         let (limit, results) = (limit.clone(), results_in.clone());
@@ -347,6 +356,12 @@ impl Applier {
 
     fn take_result(&mut self, result: ProbeResult) {
         let transitions = self.health.complete(result);
+        for key in self.health.cleared() {
+            if let Some(live) = self.plane.member_live(key) {
+                tracing::info!(listener = %key.0, binding = %key.1, "the backend answers again");
+                live.passive().answered();
+            }
+        }
         if !transitions.is_empty() {
             // At once, so that a kill right after it does not bring the old state back.
             self.health.save(self.clock.unix().0);
@@ -378,6 +393,17 @@ impl Applier {
         }
         for pool in pools {
             self.plane.refresh_view(pool, &self.health);
+        }
+    }
+
+    /// Traffic has taken members out: they are probed at once.
+    fn suspect(&mut self, suspects: BTreeSet<(PoolKey, BindingId)>) {
+        for (pool, binding) in suspects {
+            tracing::warn!(%pool, %binding, "requests failed, the backend is out for a while");
+            // A rule's members are not under check here.
+            if let PoolKey::Listener(listener) = pool {
+                self.health.suspect((listener, binding));
+            }
         }
     }
 

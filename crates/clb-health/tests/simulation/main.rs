@@ -15,8 +15,8 @@ mod model;
 mod random;
 
 use clb_health::{
-    Check, Checker, Failure, LocalError, Millis, ProbeError, ProbeKind, ProbeRun, State,
-    Thresholds, Ticket, Transition, phase,
+    Check, Checker, Failure, LocalError, Millis, ProbeError, ProbeRun, State, Thresholds, Ticket,
+    Transition, phase,
 };
 use model::{Id, Key, Model};
 use random::Random;
@@ -121,6 +121,11 @@ impl World {
             62..=80 => self.let_pass(200),
             _ => self.let_pass_until_due(),
         }
+        // A probe that ends in the very millisecond in which it started, and is taken up again in
+        // it, starts again on the same beat.
+        let (now, model) = (self.now, &self.model);
+        self.starts
+            .retain(|key, started| *started != now || model.has_probe(key));
         self.agrees_with_the_model();
     }
 
@@ -138,9 +143,11 @@ impl World {
             *self
                 .random
                 .pick(&[(50, 20), (50, 45), (300, 21), (300, 250), (4_000, 46)]);
+        // Mostly equal ones, so that many members share a probe.
+        let kind = *self.random.pick(&[0, 0, 0, 0, 0, 1, 1, 1, 2, 3]);
         Check {
             target: SocketAddr::from(([192, 0, 2, host], 80)),
-            kind: ProbeKind::Tcp,
+            kind: model::KINDS[kind].clone(),
             interval: Duration::from_millis(interval),
             timeout: Duration::from_millis(timeout),
             thresholds: Thresholds {
@@ -223,14 +230,16 @@ impl World {
 
     /// The key that a run belongs to, which must be one of those expected to start.
     fn key_of(&self, run: &ProbeRun, expected: &mut Vec<Key>) -> Key {
-        let at = expected
-            .iter()
-            .position(|key| key.0 == run.target && Duration::from_millis(key.2) == run.timeout);
+        let at = expected.iter().position(|key| {
+            key.0 == run.target
+                && Duration::from_millis(key.2) == run.timeout
+                && key.3 == model::kind_of(&run.kind)
+        });
         expected.swap_remove(at.unwrap_or_else(|| panic!("started unexpectedly: {run:?}")))
     }
 
     fn start_is_allowed(&mut self, key: &Key) {
-        let (target, interval, timeout) = *key;
+        let (target, interval, timeout, kind) = *key;
         assert!(self.model.wanted(key), "nobody wants {key:?}");
         // Never two runs of one probe, but for one that was lost.
         for run in self.outstanding.iter().filter(|run| run.key == *key) {
@@ -243,7 +252,8 @@ impl World {
             && !asked
         {
             // From beat to beat there is at least one interval; two starts share no beat.
-            let phase = phase(target, &ProbeKind::Tcp, Duration::from_millis(interval));
+            let kind = &model::KINDS[kind];
+            let phase = phase(target, kind, Duration::from_millis(interval));
             let beat = |time: Millis| (time + interval - phase) / interval;
             assert!(beat(self.now) > beat(previous), "too soon: {key:?}");
         }
@@ -290,7 +300,11 @@ impl World {
         } else if ok {
             (Some(true), Ok(()))
         } else {
-            (Some(false), Err(Failure::Refused.into()))
+            let failure = match run.key.3 {
+                0 => Failure::Refused,
+                _ => Failure::Status(503),
+            };
+            (Some(false), Err(failure.into()))
         };
         let transitions = self.checker.complete(self.now, run.ticket, result);
         self.model.complete(self.now, &run.key, run.step, outcome);

@@ -1,20 +1,49 @@
 //! What the checker should do, written as naively as possible: no queue, no shared probes with
 //! subscriber lists, no running counts. Everything is looked up by scanning.
 
-use clb_health::{ASKED_SPACING, Check, LOST_AFTER_INTERVALS, MemberId, Millis, State, phase};
+use clb_health::{
+    ASKED_SPACING, Check, HttpMethod, HttpProbe, LOST_AFTER_INTERVALS, MemberId, Millis, ProbeKind,
+    State, phase,
+};
+use clb_model::{CheckPath, HttpCodeMask};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 
 pub type Id = MemberId<u8>;
 
-/// Target, interval and timeout: there is one kind of probe, so these tell probes apart.
-pub type Key = (SocketAddr, Millis, Millis);
+/// Target, interval, timeout and kind (its place in [`KINDS`]) tell probes apart.
+pub type Key = (SocketAddr, Millis, Millis, usize);
+
+/// The kinds of probes that checks have here.
+pub static KINDS: LazyLock<[ProbeKind; 4]> = LazyLock::new(|| {
+    let http = |path, mask| {
+        ProbeKind::Http(Arc::new(HttpProbe::new(
+            HttpMethod::Get,
+            CheckPath::parse(path).expect("a path"),
+            None,
+            HttpCodeMask::try_from(mask).expect("a mask"),
+        )))
+    };
+    [
+        ProbeKind::Tcp,
+        http("/", 31),
+        http("/up", 31),
+        http("/up", 2),
+    ]
+});
+
+pub fn kind_of(kind: &ProbeKind) -> usize {
+    let place = KINDS.iter().position(|known| known == kind);
+    place.expect("one of the kinds")
+}
 
 pub fn key(check: &Check) -> Key {
     (
         check.target,
         check.interval.as_millis() as Millis,
         check.timeout.as_millis() as Millis,
+        kind_of(&check.kind),
     )
 }
 
@@ -94,7 +123,7 @@ impl Model {
                 self.members.insert(id, member);
             }
             Some(member) => {
-                if member.check.target != check.target {
+                if member.check.target != check.target || key(&member.check).3 != key(&check).3 {
                     member.results.clear();
                 }
                 if key(&member.check) != key(&check) {
@@ -104,6 +133,10 @@ impl Model {
             }
         }
         self.tidy(now);
+    }
+
+    pub fn has_probe(&self, key: &Key) -> bool {
+        self.probes.contains_key(key)
     }
 
     pub fn remove(&mut self, now: Millis, id: &Id) {
@@ -153,7 +186,7 @@ impl Model {
         let mut starts = Vec::new();
         let mut given_up = Vec::new();
         for (key, probe) in &mut self.probes {
-            let (_, interval, timeout) = *key;
+            let (_, interval, timeout, _) = *key;
             let turn = next_turn(key, probe);
             if turn > now {
                 continue;
@@ -221,9 +254,9 @@ impl Model {
 
 /// The first beat from `from` on.
 fn beat(key: &Key, from: Millis) -> Millis {
-    let (target, interval, _) = *key;
-    let kind = clb_health::ProbeKind::Tcp;
-    let mut beat = phase(target, &kind, std::time::Duration::from_millis(interval));
+    let (target, interval, _, kind) = *key;
+    let kind = &KINDS[kind];
+    let mut beat = phase(target, kind, std::time::Duration::from_millis(interval));
     // Close enough to walk the rest, whatever the size of the clock.
     beat += from.saturating_sub(3 * interval) / interval * interval;
     while beat < from {
