@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from harness.wait import until
 from harness.web import Web, get
 
 REGISTER, DEREGISTER = "RegisterInstancesWithForwardLBSeventhListener", "DeregisterInstancesFromForwardLB"
@@ -109,6 +110,41 @@ def test_what_was_answered_is_served_after_a_kill(gateway, api, shop, bind):
     gateway.start()
     assert gateway.api().wait_task(answer["requestId"]) == (0, "")
     assert (get(front, "a.com")[0], get(front, "b.com")) == (404, (200, "b1"))
+
+
+def test_health_over_http_is_each_rules_own_and_survives_a_restart(gateway, api, webs, shop, bind):
+    web, front = shop
+    check = {"healthNum": 2, "unhealthNum": 2, "intervalTime": 5, "httpCheckPath": "/up", "httpCheckMethod": "HEAD"}
+    create = {"healthSwitch": 1, **check}
+    rules = [
+        {"domain": "strict.com", "url": "/", **create, "httpCode": 2},
+        {"domain": "lax.com", "url": "/", **create, "httpCode": 31},
+        {"domain": "*.named.com", "url": "/", **create, "httpCode": 31, "httpCheckDomain": "up.named.com"},
+    ]
+    api.done("CreateForwardLBListenerRules", {**web, "rules": rules})
+    webs[1].status = 500
+    bind(web, {1: 1, 2: 1})
+
+    def health(client):
+        (row,) = client.call("DescribeForwardLBHealthStatus", {"loadBalancerId": web["loadBalancerId"]})["data"]
+        rules = row["listener"][0]["rules"]
+        return {rule["domain"]: [backend["healthStatus"] for backend in rule["backends"]] for rule in rules}
+
+    expected = {"strict.com": [1, 0], "lax.com": [1, 1], "*.named.com": [1, 1]}
+    until(lambda: health(api) == expected, "a 500 is bad for the strict rule alone", timeout=30)
+    assert {get(front, "strict.com") for _ in range(6)} == {(200, "b1")}
+    assert {get(front, "lax.com") for _ in range(6)} == {(200, "b1"), (500, "b2")}
+    assert set(webs[0].probes) == {("HEAD", "/up", host) for host in ("strict.com", "lax.com", "up.named.com")}
+    # It recovers just before the kill: what is remembered must count.
+    webs[1].status = 200
+    gateway.kill()
+    gateway.start()
+    after = gateway.api()
+    assert health(after) == expected
+    assert {get(front, "strict.com") for _ in range(6)} == {(200, "b1")}
+    until(lambda: health(after)["strict.com"] == [1, 1], "it has been found healthy again", timeout=30)
+    after.done("ModifyLoadBalancerRulesProbe", {**web, "locationId": after.rules(web["loadBalancerId"], web["listenerId"])[0]["locationId"], "healthSwitch": 0})
+    assert health(after)["strict.com"] == [1, 1]
 
 
 def test_a_classic_http_listener_has_no_rules(gateway, api, webs):

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use clb_model::{CheckPath, DomainKind, DomainPattern, HttpCodeMask};
+use clb_model::{CheckDomain, CheckPath, DomainKind, DomainPattern, HttpCodeMask};
 
 use crate::outcome::Failure;
 
@@ -40,7 +40,7 @@ impl HttpMethod {
 pub struct HttpProbe {
     method: HttpMethod,
     path: CheckPath,
-    /// In lower case.
+    /// A rule's domain in lower case, or what the check itself names.
     host: Option<String>,
     codes: HttpCodeMask,
 }
@@ -63,6 +63,13 @@ impl HttpProbe {
                 .map(DomainPattern::key),
             codes,
         }
+    }
+
+    /// The same with the `Host` that the check itself names (`httpCheckDomain`), as given.
+    #[must_use]
+    pub fn with_host(mut self, host: &CheckDomain) -> Self {
+        self.host = Some(host.as_str().to_owned());
+        self
     }
 
     /// What is asked for.

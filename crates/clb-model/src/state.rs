@@ -353,4 +353,22 @@ impl State {
             Key::Counters => Some(Object::Counters(self.counters)),
         }
     }
+
+    /// Every index with what it should be as long as; for tests.
+    #[cfg(test)]
+    pub(crate) fn lengths(&self) -> Vec<(&'static str, usize, usize)> {
+        let (listeners, rules) = (self.listeners.len(), self.rules.len());
+        let (bindings, lbs) = (self.bindings.len(), self.load_balancers.len());
+        let counted: usize = self.rule_counts.values().sum();
+        vec![
+            ("vips", self.vips.len(), lbs),
+            ("listener_keys", self.listener_keys.len(), listeners),
+            ("ports", self.ports.len(), listeners),
+            ("rule_keys", self.rule_keys.len(), rules),
+            ("rule_places", self.rule_places.len(), rules),
+            ("rule_counts", counted, rules),
+            ("binding_owners", self.binding_owners.len(), bindings),
+            ("bound", self.bound.len(), bindings),
+        ]
+    }
 }

@@ -101,7 +101,7 @@ impl Pool {
 
     /// Chooses a member for a request of `client` on layer 7 (semantics.md 2 and 3): `wanted`,
     /// which a valid cookie named, if it is eligible; else the one that the scheduler gives.
-    /// Members in `tried` are passed over, and so are those that [failures](crate::Board::backend_failed) have
+    /// Members in `tried` are passed over, and so are those that [failures](Self::failed) have
     /// taken out, unless all that are eligible are out. `None` when nobody is left.
     ///
     /// `now_ms` is of [`Board::millis_at`](crate::Board::millis_at). A request draws one ticket,

@@ -132,15 +132,6 @@ impl Health {
         self.checker.due(now)
     }
 
-    /// Probes members out of turn that traffic has taken out (semantics.md 4, "Passive").
-    pub(super) fn probe_now(&mut self, members: impl IntoIterator<Item = Key>) {
-        let now = self.now();
-        for key in members {
-            // A member that is gone, or is not checked, has no probe.
-            let _ = self.checker.probe_now(now, &id(key));
-        }
-    }
-
     /// Takes a probe's result; the states that it changed.
     pub(super) fn complete(&mut self, (ticket, result): ProbeResult) -> Vec<Transition<PoolKey>> {
         let now = self.now();

@@ -15,13 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_health::{Limit, State as HealthState};
-<<<<<<< HEAD
 use clb_model::{BindingId, Change, Object, PoolKey, ProbeMethod, State, Task, TaskId, TaskState};
 use clb_snapshot::Board;
-=======
-use clb_model::{BindingId, Change, ListenerId, Object, State, Task, TaskId, TaskState};
-use clb_snapshot::{Board, PoolKey};
->>>>>>> balance
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -212,11 +207,7 @@ impl Applier {
                     self.advance();
                 }
                 Some(result) = results.recv() => self.take_result(result),
-<<<<<<< HEAD
-                suspects = self.board.suspects.take() => self.health.probe_now(suspects),
-=======
                 suspects = self.board.suspects.take() => self.suspect(suspects),
->>>>>>> balance
                 () = until(probe_due), if probe_due.is_some() => {
                     for run in self.health.due() {
                         let (limit, results) = (limit.clone(), results_in.clone());
@@ -358,7 +349,7 @@ impl Applier {
         let transitions = self.health.complete(result);
         for key in self.health.cleared() {
             if let Some(live) = self.plane.member_live(key) {
-                tracing::info!(listener = %key.0, binding = %key.1, "the backend answers again");
+                tracing::info!(pool = %key.0, binding = %key.1, "the backend answers again");
                 live.passive().answered();
             }
         }
@@ -400,10 +391,7 @@ impl Applier {
     fn suspect(&mut self, suspects: BTreeSet<(PoolKey, BindingId)>) {
         for (pool, binding) in suspects {
             tracing::warn!(%pool, %binding, "requests failed, the backend is out for a while");
-            // A rule's members are not under check here.
-            if let PoolKey::Listener(listener) = pool {
-                self.health.suspect((listener, binding));
-            }
+            self.health.suspect((pool, binding));
         }
     }
 

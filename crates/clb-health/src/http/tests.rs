@@ -41,6 +41,9 @@ fn requests() {
         request("/a?b#c", None, "192.0.2.1:80")
             .starts_with("HEAD /a?b HTTP/1.1\r\nHost: 192.0.2.1\r\n")
     );
+    let named = probe(1).with_host(&CheckDomain::parse("Up.example.com:81").unwrap());
+    let request_named = named.request(target("192.0.2.1:8080"));
+    assert!(request_named.contains("\r\nHost: Up.example.com:81\r\n"));
     for (domain, address, host) in [
         (Some("WWW.example.com"), "192.0.2.1:81", "www.example.com"),
         (Some("*.example.com"), "192.0.2.1:81", "192.0.2.1:81"),

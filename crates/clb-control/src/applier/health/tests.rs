@@ -1,44 +1,33 @@
+use std::time::Duration;
+
+use clb_health::{Check, Failure, ProbeKind, Thresholds};
+use clb_model::RuleId;
+
 use super::*;
-use clb_health::Failure;
-use clb_model::{
-    CheckCount, HealthCheck, IntervalTime, LbId, Port, Protocol, Scheduler, Status, TimeOut,
-};
 
 fn key() -> Key {
-    (ListenerId::from_number(1), BindingId(7))
+    (PoolKey::Rule(RuleId::from_number(1)), BindingId(7))
 }
 
 /// One member under check.
 fn health() -> (Health, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut health = Health::new(LiveStore::open(folder.path()).unwrap());
-    let check = HealthCheck {
-        enabled: true,
-        time_out: TimeOut::MIN,
-        interval_time: IntervalTime::MAX,
-        health_num: CheckCount::MIN,
-        unhealth_num: CheckCount::MIN,
-    };
-    let listener = Listener {
-        id: key().0,
-        load_balancer: LbId::from_number(1),
-        order: 0,
-        name: String::new(),
-        protocol: Protocol::Http,
-        port: Port::MIN,
-        instance_port: Port::MIN,
-        scheduler: Scheduler::Wrr,
-        session_expire: None,
-        health: check,
-        status: Status::Running,
-    };
     let member = CheckedMember {
-        listener: key().0,
+        pool: key().0,
         binding: key().1,
-        target: ([192, 0, 2, 1], 80).into(),
-        check,
+        check: Check {
+            target: ([192, 0, 2, 1], 80).into(),
+            kind: ProbeKind::Tcp,
+            interval: Duration::from_secs(300),
+            timeout: Duration::from_secs(2),
+            thresholds: Thresholds {
+                healthy: 2,
+                unhealthy: 2,
+            },
+        },
     };
-    health.set(vec![member], &listener);
+    health.set(vec![member], key().0);
     (health, folder)
 }
 

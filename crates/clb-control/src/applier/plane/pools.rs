@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_health::{Check, ProbeKind, Thresholds};
+use clb_health::{Check, HttpMethod, HttpProbe, ProbeKind, Thresholds};
 use clb_model::{
-    Binding, BindingId, Change, DomainKind, HealthCheck, HttpCheck, Object, Owner, PoolKey,
+    Binding, BindingId, Change, DomainPattern, HealthCheck, HttpCheck, Object, Owner, PoolKey,
     PoolSettings, Port, ProbeMethod, Protocol, Scheduler,
 };
-use clb_snapshot::{Live, Member, Pool, PoolView, Stickiness};
+use clb_snapshot::{Live, Member, MemberLive, Pool, PoolView, Stickiness};
 
 use super::Plane;
 use crate::applier::health::Health;
@@ -29,8 +29,8 @@ struct Spec<'a> {
     owner: Owner,
     /// Classic: where all members serve this listener.
     instance_port: Option<Port>,
-    /// The Host of its probes when the check itself names none: a rule's plain domain.
-    host: Option<&'a str>,
+    /// A rule's domain: the Host of its probes when it is a plain one and the check names none.
+    domain: Option<&'a DomainPattern>,
 }
 
 impl Spec<'_> {
@@ -69,18 +69,17 @@ impl Plane {
                         None => Owner::Pool(pool),
                     },
                     instance_port,
-                    host: None,
+                    domain: None,
                 })
             }
             PoolKey::Rule(id) => {
                 let rule = self.state.rule(id)?;
-                let is_plain = rule.domain.kind() == DomainKind::Exact;
                 Some(Spec {
                     settings: &rule.settings,
                     protocol: self.state.listener(rule.listener)?.protocol,
                     owner: Owner::Pool(pool),
                     instance_port: None,
-                    host: is_plain.then(|| rule.domain.as_str()),
+                    domain: Some(&rule.domain),
                 })
             }
         }
@@ -118,6 +117,14 @@ impl Plane {
         for pool in self.all_pools() {
             health.set(self.checked_members(pool), pool);
         }
+    }
+
+    /// A member's live state.
+    pub(in crate::applier) fn member_live(
+        &self,
+        member: (PoolKey, BindingId),
+    ) -> Option<&Arc<MemberLive>> {
+        self.members.get(&member)
     }
 
     /// Where a member's machine is, for the log.
@@ -164,26 +171,30 @@ impl Plane {
             return Vec::new();
         };
         let health = &spec.settings.health;
+        let kind = match &health.http {
+            None => ProbeKind::Tcp,
+            Some(http) => self.http_probe(http, spec.domain),
+        };
         self.state
             .bindings_of(spec.owner)
-            .map(|bound| {
-                let target = spec.address(bound);
-                let kind = match &health.http {
-                    None => ProbeKind::Tcp,
-                    Some(http) => self.http_probe(http, spec.host, target),
-                };
-                CheckedMember {
-                    pool,
-                    binding: bound.id,
-                    check: check(health, target, kind),
-                }
+            .map(|bound| CheckedMember {
+                pool,
+                binding: bound.id,
+                check: check(health, spec.address(bound), kind.clone()),
             })
             .collect()
     }
 
-    fn http_probe(&self, http: &HttpCheck, host: Option<&str>, target: SocketAddr) -> ProbeKind {
-        let _ = (http, host, target, self.http_method);
-        ProbeKind::Tcp
+    fn http_probe(&self, http: &HttpCheck, domain: Option<&DomainPattern>) -> ProbeKind {
+        let method = match http.method.unwrap_or(self.http_method) {
+            ProbeMethod::Get => HttpMethod::Get,
+            ProbeMethod::Head => HttpMethod::Head,
+        };
+        let probe = HttpProbe::new(method, http.path.clone(), domain, http.code);
+        ProbeKind::Http(Arc::new(match &http.domain {
+            Some(host) => probe.with_host(host),
+            None => probe,
+        }))
     }
 
     /// Pools whose members or settings a change concerns.

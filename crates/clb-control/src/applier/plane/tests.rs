@@ -1,12 +1,13 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
+use clb_health::{HttpMethod, HttpProbe, ProbeKind};
 use clb_model::{
-    ApplicationCommand, BackendWeight, CheckPath, Command, Counters, CreateLoadBalancers,
-    DomainPattern, Env, Family, HealthCheck, HttpCheck, HttpCodeMask, LbId, Limits,
-    LoadBalancerType, NetworkChoice, NewApplicationListener, NewListener, NewRule, PoolSettings,
-    Port, PortMove, Protocol, RulePatch, RuleSelection, Scheduler, Target, TargetWeight,
-    UnixMillis, UrlPattern, apply,
+    ApplicationCommand, BackendWeight, CheckDomain, CheckPath, Command, Counters,
+    CreateLoadBalancers, DomainPattern, Env, Family, HealthCheck, HttpCheck, HttpCodeMask, LbId,
+    Limits, LoadBalancerType, NetworkChoice, NewApplicationListener, NewListener, NewRule,
+    PoolSettings, Port, PortMove, Protocol, RulePatch, RuleSelection, Scheduler, Target,
+    TargetWeight, UnixMillis, UrlPattern, apply,
 };
 use clb_routing::Scratch;
 use clb_snapshot::{HttpSettings, MemberHealth, PlaneSettings};
@@ -327,6 +328,45 @@ fn each_rule_has_its_own_health() {
     });
     assert_eq!(health(&bench, "a.com"), MemberHealth::Off);
     assert_eq!(bench.health.figures().1, 0);
+}
+
+#[test]
+fn probes_ask_what_the_rule_says_and_else_what_the_configuration_says() {
+    let mut named = rule("*.b.com", "/", true);
+    if let Some(http) = &mut named.settings.health.http {
+        http.domain = CheckDomain::parse("up.b.com").ok();
+        http.method = Some(ProbeMethod::Get);
+        http.path = CheckPath::parse("/up").unwrap();
+    }
+    let mut bench = Bench::web(vec![
+        rule("A.com", "/", true),
+        rule("~^c", "/", true),
+        named,
+    ]);
+    bench.bind(None, 1);
+    bench
+        .plane
+        .set_http_method(ProbeMethod::Head, &mut bench.health);
+    let rules: Vec<_> = bench.ahead.rules().map(|rule| rule.id).collect();
+    let kinds: Vec<ProbeKind> = rules
+        .iter()
+        .map(|id| {
+            let members = bench.plane.checked_members(PoolKey::Rule(*id));
+            members.into_iter().next().unwrap().check.kind
+        })
+        .collect();
+    let probe = |method, path: &str, domain: Option<&str>| {
+        let domain = domain.map(|text| DomainPattern::parse(text).unwrap());
+        let path = CheckPath::parse(path).unwrap();
+        HttpProbe::new(method, path, domain.as_ref(), HttpCodeMask::DEFAULT)
+    };
+    let host = CheckDomain::parse("up.b.com").unwrap();
+    let wanted = [
+        probe(HttpMethod::Head, "/", Some("a.com")),
+        probe(HttpMethod::Head, "/", None),
+        probe(HttpMethod::Get, "/up", None).with_host(&host),
+    ];
+    assert_eq!(kinds, wanted.map(|probe| ProbeKind::Http(Arc::new(probe))));
 }
 
 #[test]

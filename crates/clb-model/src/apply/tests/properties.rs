@@ -214,6 +214,9 @@ fn application_command(state: &State, lb: LbId, listener: usize, what: &Applicat
 
 /// Every index agrees with the objects themselves.
 fn check_indexes(state: &State) {
+    for (index, length, expected) in state.lengths() {
+        assert_eq!(length, expected, "{index}");
+    }
     for rule in state.rules() {
         assert_eq!(
             state.rule_at(rule.listener, &rule.domain, &rule.url),
