@@ -140,9 +140,9 @@ async fn attempt(
     chosen: &Backend,
     member: Admission,
 ) -> Attempt {
-    let Backend { live, addr, .. } = chosen;
+    let Backend { addr, .. } = chosen;
     let keep = local.settings().backend_keepalive;
-    let mut kept = local.idle.take(live, keep).filter(|stream| {
+    let mut kept = local.idle.take(*addr, keep).filter(|stream| {
         // A request that may not be repeated asks the kernel too: what has come but was not
         // noticed yet would cost the client its answer.
         order.may_be_repeated() || is_open(stream)
@@ -171,7 +171,7 @@ async fn attempt(
             End::NoAnswer(failure) => failure,
             end => {
                 let outcome = ended(
-                    connection, order, local, live, backend, member, end, outgoing,
+                    connection, order, local, chosen, backend, member, end, outgoing,
                 );
                 return Attempt::Ended(outcome);
             }
@@ -250,7 +250,7 @@ fn ended(
     connection: &mut Connection,
     order: &mut Order,
     local: &Rc<Local>,
-    live: &Arc<MemberLive>,
+    chosen: &Backend,
     backend: TcpStream,
     member: Admission,
     end: End,
@@ -259,9 +259,9 @@ fn ended(
     match end {
         End::Complete(complete) => {
             local.give_back(outgoing);
-            live.passive().answered();
+            chosen.live.passive().answered();
             if complete.keeps_backend && order.may_share_backend {
-                local.keep(live, backend);
+                local.keep(chosen.addr, backend);
             } else if complete.is_early {
                 let _ = clb_net::set_linger_zero(&backend);
             }
@@ -269,7 +269,7 @@ fn ended(
             Ok(after_answer(connection, complete))
         }
         End::Tunnel(to_client) => {
-            live.passive().answered();
+            chosen.live.passive().answered();
             order.status = Some(101);
             Ok(Outcome::Tunnel(Box::new(Tunnel {
                 backend,

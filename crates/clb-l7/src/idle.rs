@@ -2,89 +2,86 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use clb_snapshot::MemberLive;
 use foldhash::fast::FixedState;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::local::Local;
 
-/// Connections that are kept for one member on one worker; more are closed after their answer.
-const KEPT_PER_MEMBER: usize = 512;
+/// Connections that are kept to one backend on one worker; more are closed after their answer.
+const KEPT_PER_BACKEND: usize = 512;
 
 /// How often the kept connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The connections that one worker keeps, by member, so that none is ever used for another.
+/// The connections that one worker keeps, by the backend's address: all pools that have it use the
+/// same ones, or ten thousand rules before one machine would keep a connection each.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
-    members: RefCell<HashMap<usize, Kept, FixedState>>,
+    backends: RefCell<HashMap<SocketAddr, Vec<Kept>, FixedState>>,
     is_swept: Cell<bool>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    /// Whose they are. Held, so that no other member's state comes to lie at its address.
-    live: Arc<MemberLive>,
-    /// The one used last is at the end, and is used next: it has the best chance to be still open.
-    connections: Vec<(TcpStream, Instant)>,
+    stream: TcpStream,
+    since: Instant,
+}
+
+impl Kept {
+    /// It may be used: it is younger than `keep`, and neither octets nor the end have come.
+    fn is_good(&self, keep: Duration) -> bool {
+        self.since.elapsed() < keep && is_silent(&self.stream)
+    }
 }
 
 impl Idle {
-    /// A connection that was kept for the member, younger than `keep` and silent so far.
-    pub(crate) fn take(&self, live: &Arc<MemberLive>, keep: Duration) -> Option<TcpStream> {
-        let mut members = self.members.borrow_mut();
-        let kept = members.get_mut(&address(live))?;
-        while let Some((stream, since)) = kept.connections.pop() {
-            if since.elapsed() < keep && is_silent(&stream) {
-                return Some(stream);
+    /// A connection to the backend that is younger than `keep` and silent so far. Of several the
+    /// one used last: it has the best chance to be still open.
+    pub(crate) fn take(&self, backend: SocketAddr, keep: Duration) -> Option<TcpStream> {
+        let mut backends = self.backends.borrow_mut();
+        let kept = backends.get_mut(&backend)?;
+        while let Some(last) = kept.pop() {
+            if last.is_good(keep) {
+                return Some(last.stream);
             }
         }
         None
     }
 
     /// Keeps a connection whose last answer ended in order.
-    pub(crate) fn put(&self, live: &Arc<MemberLive>, stream: TcpStream) {
-        let mut members = self.members.borrow_mut();
-        let kept = members.entry(address(live)).or_insert_with(|| Kept {
-            live: Arc::clone(live),
-            connections: Vec::new(),
-        });
-        if kept.connections.len() < KEPT_PER_MEMBER {
-            kept.connections.push((stream, Instant::now()));
+    pub(crate) fn put(&self, backend: SocketAddr, stream: TcpStream) {
+        let mut backends = self.backends.borrow_mut();
+        let kept = backends.entry(backend).or_default();
+        if kept.len() < KEPT_PER_BACKEND {
+            let since = Instant::now();
+            kept.push(Kept { stream, since });
         }
     }
 
     /// Connections that are kept now.
     pub(crate) fn len(&self) -> usize {
-        let members = self.members.borrow();
-        members.values().map(|kept| kept.connections.len()).sum()
+        self.backends.borrow().values().map(Vec::len).sum()
     }
 
-    /// Closes what is too old, what the backend has closed or spoken on without being asked, and
-    /// all of members that are no more.
+    /// Closes what may not be used.
     fn sweep(&self, keep: Duration) {
-        self.members.borrow_mut().retain(|_, kept| {
-            // Only this entry still knows the member: its binding is gone.
-            if Arc::strong_count(&kept.live) == 1 {
-                return false;
-            }
-            kept.connections
-                .retain(|(stream, since)| since.elapsed() < keep && is_silent(stream));
-            !kept.connections.is_empty()
+        self.backends.borrow_mut().retain(|_, kept| {
+            kept.retain(|kept| kept.is_good(keep));
+            !kept.is_empty()
         });
     }
 }
 
 impl Local {
     /// Keeps a connection and sees to it that it is closed when it is not used.
-    pub(crate) fn keep(self: &Rc<Self>, live: &Arc<MemberLive>, stream: TcpStream) {
-        self.idle.put(live, stream);
+    pub(crate) fn keep(self: &Rc<Self>, backend: SocketAddr, stream: TcpStream) {
+        self.idle.put(backend, stream);
         if !self.idle.is_swept.replace(true) {
             let local = Rc::clone(self);
             tokio::task::spawn_local(async move {
@@ -97,10 +94,6 @@ impl Local {
             });
         }
     }
-}
-
-fn address(live: &Arc<MemberLive>) -> usize {
-    Arc::as_ptr(live).addr()
 }
 
 /// Nothing has come on the connection, neither octets nor its end.
@@ -118,49 +111,52 @@ mod tests {
 
     const KEEP: Duration = Duration::from_secs(60);
 
-    async fn pair() -> (TcpStream, std::net::TcpStream) {
+    async fn pair() -> (SocketAddr, TcpStream, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
-        (ours.unwrap(), listener.accept().unwrap().0)
+        let backend = listener.local_addr().unwrap();
+        let ours = TcpStream::connect(backend).await.unwrap();
+        (backend, ours, listener.accept().unwrap().0)
     }
 
     #[tokio::test]
-    async fn the_connection_used_last_is_used_next_and_only_for_its_member() {
+    async fn the_connection_used_last_is_used_next_and_only_for_its_backend() {
         let idle = Idle::default();
-        let (live, other) = (Arc::new(MemberLive::new(1)), Arc::new(MemberLive::new(1)));
-        let ((first, _first), (second, _second)) = (pair().await, pair().await);
-        let last = second.local_addr().unwrap();
-        idle.put(&live, first);
-        idle.put(&live, second);
-        assert!(idle.take(&other, KEEP).is_none());
-        assert_eq!(idle.take(&live, KEEP).unwrap().local_addr().unwrap(), last);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let backend = listener.local_addr().unwrap();
+        let (other, _stream, _end) = pair().await;
+        let mut ends = Vec::new();
+        let mut last = None;
+        for _ in 0..2 {
+            let stream = TcpStream::connect(backend).await.unwrap();
+            last = stream.local_addr().ok();
+            idle.put(backend, stream);
+            ends.push(listener.accept().unwrap());
+        }
+        assert!(idle.take(other, KEEP).is_none());
+        assert_eq!(idle.take(backend, KEEP).unwrap().local_addr().ok(), last);
         assert_eq!(idle.len(), 1);
     }
 
     #[tokio::test]
     async fn one_that_was_closed_or_spoke_unasked_is_not_used() {
         let idle = Idle::default();
-        let live = Arc::new(MemberLive::new(1));
-        let ((closed, backend), (spoke, mut speaker)) = (pair().await, pair().await);
-        drop(backend);
+        let ((backend, closed, end), (_, spoke, mut speaker)) = (pair().await, pair().await);
+        drop(end);
         speaker.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         for stream in [&closed, &spoke] {
             stream.readable().await.unwrap();
         }
-        idle.put(&live, closed);
-        idle.put(&live, spoke);
-        assert!(idle.take(&live, KEEP).is_none());
+        idle.put(backend, closed);
+        idle.put(backend, spoke);
+        assert!(idle.take(backend, KEEP).is_none());
         assert_eq!(idle.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn old_ones_and_those_of_removed_members_are_closed() {
+    async fn old_ones_are_closed() {
         let idle = Idle::default();
-        let (live, removed) = (Arc::new(MemberLive::new(1)), Arc::new(MemberLive::new(1)));
-        let ((old, _old), (orphan, _orphan)) = (pair().await, pair().await);
-        idle.put(&removed, orphan);
-        drop(removed);
-        idle.put(&live, old);
+        let (backend, old, _end) = pair().await;
+        idle.put(backend, old);
         idle.sweep(KEEP);
         assert_eq!(idle.len(), 1);
         tokio::time::advance(KEEP).await;
@@ -171,13 +167,12 @@ mod tests {
     #[tokio::test]
     async fn no_more_than_the_limit_are_kept() {
         let idle = Idle::default();
-        let live = Arc::new(MemberLive::new(1));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        for _ in 0..KEPT_PER_MEMBER + 1 {
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-            idle.put(&live, stream.unwrap());
+        let backend = listener.local_addr().unwrap();
+        for _ in 0..KEPT_PER_BACKEND + 1 {
+            idle.put(backend, TcpStream::connect(backend).await.unwrap());
             listener.accept().unwrap();
         }
-        assert_eq!(idle.len(), KEPT_PER_MEMBER);
+        assert_eq!(idle.len(), KEPT_PER_BACKEND);
     }
 }

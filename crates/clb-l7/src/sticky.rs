@@ -1,8 +1,8 @@
 //! Session persistence by cookie (semantics.md 3).
 
 use clb_balance::{COOKIE_NONCE, SetCookie};
-use clb_model::{BindingId, Scheduler, SessionExpire};
-use clb_snapshot::{Pick, Pool, Stickiness};
+use clb_model::{BindingId, SessionExpire};
+use clb_snapshot::{Pick, Pool};
 
 use crate::http1::Request;
 use crate::local::Local;
@@ -25,14 +25,7 @@ impl Sticky {
         local: &Local,
         name: &str,
     ) -> Option<Self> {
-        let view = pool.view();
-        let Stickiness::Cookie(expire) = view.stickiness() else {
-            return None;
-        };
-        // There the client's address is its session.
-        if view.scheduler() == Scheduler::IpHash {
-            return None;
-        }
+        let expire = pool.view().cookie_expire()?;
         let now = local.unix_seconds();
         let (key, seconds) = (local.board().cookie_key()?, u64::from(expire.get()));
         let opened = request
