@@ -35,7 +35,9 @@ fuzz_target!(|data: &[u8]| {
     for (order, line) in (0..).zip(data.split(|&byte| byte == b'\n')) {
         match line.split_first() {
             Some((b'+', line)) if rules.len() < RULES => {
-                let Some((domain, url)) = patterns(line) else { continue };
+                let Some((domain, url)) = patterns(line) else {
+                    continue;
+                };
                 let rule = Rule::new(domain.clone(), url.clone(), order);
                 let added = router.with(&domain, &url, order, order);
                 if let (Some(rule), Ok(added)) = (rule, added) {
@@ -45,7 +47,9 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
             Some((b'-', line)) => {
-                let Some((domain, url)) = patterns(line) else { continue };
+                let Some((domain, url)) = patterns(line) else {
+                    continue;
+                };
                 router = router.without(&domain, &url);
                 rules.retain(|rule| rule.domain.key() != domain.key() || rule.url != url);
             }
@@ -53,13 +57,18 @@ fuzz_target!(|data: &[u8]| {
             _ => {}
         }
     }
-    assert_eq!((router.len(), router.iter().count()), (rules.len(), rules.len()));
+    assert_eq!(
+        (router.len(), router.iter().count()),
+        (rules.len(), rules.len())
+    );
 
     let mut scratch = Scratch::new();
     for (host, target) in requests {
         let route = router.route(host, target, &mut scratch);
         let explained = router.explain(host, target).rule;
-        let names = route.as_ref().map(|route| (route.domain.clone(), route.url.clone()));
+        let names = route
+            .as_ref()
+            .map(|route| (route.domain.clone(), route.url.clone()));
         assert_eq!(explained.as_ref(), names.as_ref().map_err(|&error| error));
         let ours = Answer::of(route.map(|route| *route.value));
         let wanted = reference::route(&rules, host, target);
