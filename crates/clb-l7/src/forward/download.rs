@@ -400,7 +400,12 @@ impl Forward<'_> {
                 Err(_) => return Err(End::ClientGone),
             }
         }
-        if matches!(self.state.flow, Flow::Content(..)) && !self.timers.is_set(Wait::BackendRead) {
+        let waits = match self.state.flow {
+            Flow::Head => matches!(self.state.stage, Stage::Done | Stage::Broken),
+            Flow::Content(..) => true,
+            Flow::Ended | Flow::Tunnel => false,
+        };
+        if waits && !self.timers.is_set(Wait::BackendRead) {
             self.timers
                 .set(Wait::BackendRead, after(self.settings.backend_response));
         }
