@@ -151,7 +151,7 @@ async fn attempt(
         let is_kept = kept.is_some();
         let backend = match kept.take() {
             Some(stream) => stream,
-            None => match open(local, *addr, order, &member).await {
+            None => match Box::pin(open(local, *addr, order, &member)).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     tracing::debug!(backend = %addr, %error, "connect failed");

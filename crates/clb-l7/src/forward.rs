@@ -25,6 +25,9 @@ use upload::Stage;
 /// Full buffers that one direction may move before other connections of the worker get their turn.
 const READS_PER_TURN: usize = 4;
 
+/// Bytes that may have moved before they are counted; a long body shows while it lasts.
+const COUNTED_BYTES: u64 = 64 * 1024;
+
 /// How one attempt ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -175,7 +178,7 @@ impl<'a> Forward<'a> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let polled = self.poll_both(cx);
         let (bytes_in, bytes_out) = (self.state.bytes_in, self.state.bytes_out);
-        if bytes_in > 0 || bytes_out > 0 {
+        if polled.is_ready() || bytes_in.max(bytes_out) >= COUNTED_BYTES {
             self.listener.count_bytes(bytes_in, bytes_out);
             self.member.count_bytes(bytes_in, bytes_out);
             (self.state.bytes_in, self.state.bytes_out) = (0, 0);

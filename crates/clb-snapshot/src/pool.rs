@@ -173,6 +173,11 @@ impl Pool {
         if view.eligible_count() <= tried_eligible {
             return None;
         }
+        if view.eligible_count() == 1 {
+            // Whatever the scheduler, and without its tables.
+            let member = view.eligible().find(|member| may_take(member))?;
+            return Some(Pick::count_in(member, None));
+        }
         match view.scheduler() {
             Scheduler::Wrr => {
                 let ticket = tried.ticket.unwrap_or_else(|| self.cursor.draw());

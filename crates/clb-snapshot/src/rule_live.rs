@@ -42,7 +42,10 @@ pub struct RuleLive {
     workers: Box<[OnceLock<Box<CachePadded<Part>>>]>,
 }
 
+/// In this order in memory: what a request that is quickly answered counts lies on two cache lines
+/// side by side, for the counters of a rule that is seldom asked for are not in the cache.
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Part {
     classes: [AtomicU64; CLASSES],
     bytes_in: AtomicU64,
@@ -54,11 +57,12 @@ struct Part {
 
 /// Counts by bucket, each without those below it, and the sum.
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Histogram {
-    buckets: [AtomicU64; BOUNDS],
+    sum_micros: AtomicU64,
     /// Longer than the last bound.
     beyond: AtomicU64,
-    sum_micros: AtomicU64,
+    buckets: [AtomicU64; BOUNDS],
 }
 
 /// A request that is over.

@@ -266,8 +266,6 @@ impl Forward<'_> {
             AnswerBody::UntilClose => Content::UntilClose,
         };
         self.state.flow = Flow::Content(content, framing);
-        self.timers
-            .set(Wait::BackendRead, after(self.settings.backend_response));
     }
 
     fn write_head(&mut self, answer: &Answer<'_>, transfer: Transfer, close: bool) {
