@@ -1,8 +1,8 @@
 //! The HTTP proxy.
 //!
 //! [`http1`] decides: where heads and bodies end, what is refused, what is written; without
-//! sockets. The rest moves octets: a [connection] reads one request after the other, an
-//! [exchange] finds a backend for each, [forward] drives one attempt, and [idle] keeps backend
+//! sockets. The rest moves octets: a `connection` reads one request after the other, an
+//! `exchange` finds a backend for each, `forward` drives one attempt, and `idle` keeps backend
 //! connections for the next.
 
 mod answer;
