@@ -190,9 +190,9 @@ def test_other_rules_do_not_notice_a_thousand_changes(api, gateway, shop, bind):
                 api.call("DeleteForwardLBListenerRules", busy),
             ]
         assert api.wait_task(last[-1]["requestId"]) == (0, "")
+        until(lambda: served.total() > 200 or failures, "the clients get somewhere")
     finally:
         stop.set()
         for thread in clients:
             thread.join()
     assert not failures, failures[:5]
-    assert served.total() > 200
