@@ -244,14 +244,33 @@ impl<'a> Forward<'a> {
         None
     }
 
-    /// Gives the state's buffers back.
+    /// Gives the state's buffers back, and what the client has not taken.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.local.give_back(self.state.body);
         self.local.give_back(self.state.head);
-        self.state.outgoing
+        without_start(self.state.outgoing, self.state.gone)
     }
+}
+
+/// `data` without its first `count` octets: what has gone must not go a second time.
+fn without_start(mut data: Vec<u8>, count: usize) -> Vec<u8> {
+    data.drain(..count.min(data.len()));
+    data
 }
 
 fn after(duration: std::time::Duration) -> Option<Instant> {
     Instant::now().checked_add(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_has_is_not_kept_for_it() {
+        assert_eq!(without_start(b"answer".to_vec(), 0), b"answer");
+        assert_eq!(without_start(b"answer".to_vec(), 4), b"er");
+        assert_eq!(without_start(b"answer".to_vec(), 6), b"");
+        assert_eq!(without_start(b"answer".to_vec(), 7), b"");
+    }
 }
