@@ -9,8 +9,8 @@ use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN, after};
 use crate::http1::{
     Answer, AnswerAdditions, AnswerBody, BadAnswer, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits,
-    Transfer, Version, check_status_line, parse_answer, write_answer, write_chunk,
-    write_chunk_head, write_last_chunk,
+    Transfer, Version, check_status_line, parse_answer, parse_whole_answer, write_answer,
+    write_chunk, write_chunk_head, write_last_chunk,
 };
 use crate::timers::Wait;
 
@@ -177,7 +177,19 @@ impl Forward<'_> {
             fields: ANSWER_FIELDS,
         };
         let mut used = 0;
+        let local = self.local;
+        let mut fields = local.fields.borrow_mut();
         while let Some(rest @ [_, ..]) = data.get(used..) {
+            if self.state.scanner.is_fresh()
+                && let Some(answer) =
+                    parse_whole_answer(rest, &limits, &mut fields, self.order.answer_to)
+            {
+                used += answer.head_length();
+                match self.take_answer(&answer)? {
+                    true => break,
+                    false => continue,
+                }
+            }
             let found = self.state.scanner.scan(rest, &limits);
             let length = match found.map_err(|fault| bad(fault.into()))? {
                 Some(length) => length,
@@ -191,17 +203,21 @@ impl Forward<'_> {
             self.state.scanner = Default::default();
             let head = rest.get(..length).unwrap_or_default();
             used += length;
-            let local = self.local;
-            let mut fields = local.fields.borrow_mut();
             let answer = parse_answer(head, &mut fields, self.order.answer_to).map_err(bad)?;
-            if answer.is_interim {
-                self.pass_interim(&answer)?;
-            } else {
-                self.begin(&answer);
+            if self.take_answer(&answer)? {
                 break;
             }
         }
         Ok(used)
+    }
+
+    /// Takes an answer; true for the final one.
+    fn take_answer(&mut self, answer: &Answer<'_>) -> Result<bool, End> {
+        match answer.is_interim {
+            true => self.pass_interim(answer)?,
+            false => self.begin(answer),
+        }
+        Ok(!answer.is_interim)
     }
 
     /// Interim answers go to clients that know them (RFC 9110 15.2).

@@ -69,6 +69,12 @@ pub struct Request<'a> {
 pub const REQUEST_ID_LENGTH: usize = 128;
 
 impl<'a> Request<'a> {
+    /// Octets of the head, the empty line included.
+    #[must_use]
+    pub fn head_length(&self) -> usize {
+        self.head.len()
+    }
+
     /// What the answer's framing depends on, for [`parse_answer`](super::parse_answer). Holds
     /// nothing of the head.
     #[must_use]
