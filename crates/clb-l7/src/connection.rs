@@ -106,9 +106,17 @@ impl Connection {
             true => self.local().settings().client_header,
             false => patience,
         };
-        self.timers
-            .set(Wait::ClientRead, Instant::now().checked_add(patience));
-        let next = poll_fn(|cx| self.poll_next(cx)).await;
+        let due = self.local().now().checked_add(patience);
+        self.timers.set(Wait::ClientRead, due);
+        // Nobody has waited before the first turn.
+        let mut has_waited = false;
+        let next = poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                self.local().tick();
+            }
+            self.poll_next(cx)
+        })
+        .await;
         self.timers.clear(Wait::ClientRead);
         next
     }
@@ -177,8 +185,8 @@ impl Connection {
             if next.is_none() {
                 // The head has begun, and this is the time it gets.
                 let patience = self.local().settings().client_header;
-                self.timers
-                    .set(Wait::ClientRead, Instant::now().checked_add(patience));
+                let due = self.local().now().checked_add(patience);
+                self.timers.set(Wait::ClientRead, due);
             }
         }
         next
@@ -211,15 +219,16 @@ impl Connection {
         let patience = self.local().settings().client_body;
         let mut rest = data;
         self.timers.clear_all();
-        self.timers
-            .set(Wait::ClientWrite, Instant::now().checked_add(patience));
         poll_fn(|cx| {
+            let due = self.local().tick().checked_add(patience);
+            if !self.timers.is_set(Wait::ClientWrite) {
+                self.timers.set(Wait::ClientWrite, due);
+            }
             while !rest.is_empty() {
                 match poll_send(&self.client, cx, rest)? {
                     Poll::Ready(length) => {
                         rest = rest.get(length..).unwrap_or_default();
-                        self.timers
-                            .set(Wait::ClientWrite, Instant::now().checked_add(patience));
+                        self.timers.set(Wait::ClientWrite, due);
                     }
                     Poll::Pending => {
                         return self
@@ -319,6 +328,7 @@ fn reset(stream: &TcpStream) {
 
 /// Serves a client. Dropping the future closes both sides.
 async fn serve(mut connection: Connection) {
+    connection.local().tick();
     if let Err(error) = clb_net::set_nodelay(&connection.client) {
         // The client is gone; the first read will find that out.
         tracing::trace!(%error, "TCP_NODELAY");
@@ -358,7 +368,7 @@ async fn carry_out(connection: &mut Connection, mut order: Box<Order>) -> Outcom
     let mut finished = FinishedRequest {
         status: order.status,
         is_gateways: false,
-        took: order.started.elapsed(),
+        took: local.now().saturating_duration_since(order.started),
     };
     let outcome = match outcome {
         Ok(outcome) => outcome,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use clb_routing::RouteError;
 use clb_snapshot::{HttpSettings, Listener, Pool, RuleLive, Service as Target};
-use tokio::time::Instant;
 
 use crate::answer::GatewayAnswer;
 use crate::body::Body;
@@ -142,7 +141,7 @@ impl Connection {
             pool,
             may_share_backend: request.may_share_backend(),
             requests,
-            started: Instant::now(),
+            started: local.now(),
             answer_to: request.answer_to(),
             is_idempotent: request.method.is_idempotent(),
             keep_alive: request.keep_alive,

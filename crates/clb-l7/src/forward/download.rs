@@ -3,10 +3,10 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use clb_l4::io::{poll_recv, poll_send_vectored, with_scratch};
+use clb_l4::io::{poll_recv, poll_send, poll_send_vectored, with_scratch};
 
 use super::upload::Stage;
-use super::{Complete, End, Failure, Forward, READS_PER_TURN, after};
+use super::{Complete, End, Failure, Forward, READS_PER_TURN};
 use crate::http1::{
     Answer, AnswerAdditions, AnswerBody, BadAnswer, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits,
     Transfer, Version, check_status_line, parse_answer, parse_whole_answer, write_answer,
@@ -14,6 +14,9 @@ use crate::http1::{
 };
 use crate::timers::Wait;
 
+/// Octets of content that are copied behind the head, so that they go as one piece: up to about here
+/// that costs less than sending from several.
+const COPIED: usize = 2048;
 /// Interim answers that a backend may send to one request.
 const INTERIM_ANSWERS: usize = 32;
 /// Field lines of an answer.
@@ -238,8 +241,8 @@ impl Forward<'_> {
 
     fn wait_for_answer(&mut self) {
         if matches!(self.state.stage, Stage::Done | Stage::Broken) {
-            self.timers
-                .set(Wait::BackendRead, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(Wait::BackendRead, due);
         } else {
             self.timers.clear(Wait::BackendRead);
         }
@@ -343,14 +346,20 @@ impl Forward<'_> {
             let keeps = self.state.keeps_backend && used == data.len();
             self.end(keeps);
         } else {
-            self.timers
-                .set(Wait::BackendRead, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(Wait::BackendRead, due);
         }
         Ok(())
     }
 
     /// Sends what waits and then these pieces; keeps what the client does not take.
     fn send(&mut self, cx: &mut Context<'_>, pieces: &[&[u8]]) -> Result<(), End> {
+        if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED {
+            for piece in pieces {
+                self.state.outgoing.extend_from_slice(piece);
+            }
+            return self.poll_flushed(cx).map(|_| ());
+        }
         let waiting = self
             .state
             .outgoing
@@ -389,15 +398,15 @@ impl Forward<'_> {
             self.state.gone = 0;
             self.timers.clear(Wait::ClientWrite);
         } else {
-            self.timers
-                .set(Wait::ClientWrite, after(self.settings.client_body));
+            let due = self.after(self.settings.client_body);
+            self.timers.set(Wait::ClientWrite, due);
         }
     }
 
     /// Sends what waits for the client; false when it does not take all of it now.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         while let Some(waiting @ [_, ..]) = self.state.outgoing.get(self.state.gone..) {
-            match poll_send_vectored(self.client, cx, &[IoSlice::new(waiting)]) {
+            match poll_send(self.client, cx, waiting) {
                 Ok(Poll::Ready(length)) => {
                     self.state.gone += length;
                     self.state.bytes_out += length as u64;
@@ -420,8 +429,8 @@ impl Forward<'_> {
             Flow::Ended | Flow::Tunnel => false,
         };
         if waits && !self.timers.is_set(Wait::BackendRead) {
-            self.timers
-                .set(Wait::BackendRead, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(Wait::BackendRead, due);
         }
         Ok(true)
     }

@@ -1,7 +1,7 @@
 //! Field lines (RFC 9112, section 5): read in one pass, kept as positions in the head.
 
 use super::names::{Known, known};
-use super::octets::{CRLF, first_control, from, is_blank, is_token_octet, part, trim_end};
+use super::octets::{CRLF, first_control, from, is_blank, part, token_at_start, trim_end};
 
 /// What is wrong with a field line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,10 +96,7 @@ impl Fields {
 /// [`FieldFault`].
 #[inline]
 pub(crate) fn read_field(rest: &[u8], at: usize) -> Result<Field, FieldFault> {
-    let name_length = rest
-        .iter()
-        .position(|&octet| !is_token_octet(octet))
-        .ok_or(FieldFault::NotClosed)?;
+    let (name_length, has_underscore) = token_at_start(rest).ok_or(FieldFault::NotClosed)?;
     match rest.get(name_length) {
         Some(b':') if name_length > 0 => {}
         Some(b':') => return Err(FieldFault::NoName),
@@ -130,7 +127,7 @@ pub(crate) fn read_field(rest: &[u8], at: usize) -> Result<Field, FieldFault> {
         value_start: value_start as u32,
         value_end: (value_start + value.len()) as u32,
         end: (at + name_length + 1 + length + CRLF.len()) as u32,
-        known: known(part(rest, 0, name_length)),
+        known: known(part(rest, 0, name_length), has_underscore),
         named: false,
     })
 }

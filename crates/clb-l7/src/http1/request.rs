@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::framing::Version;
 use super::method::Method;
 use super::names::{Known, Names};
-use super::octets::{from, part, trim};
+use super::octets::{from, part, split, trim};
 
 /// Where a request's body ends (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl<'a> Request<'a> {
         fields
             .iter()
             .filter(|field| field.known == Known::Cookie)
-            .flat_map(move |field| field.value(head).split(|&octet| octet == b';'))
+            .flat_map(move |field| split(field.value(head), b';'))
             .filter_map(move |pair| cookie_value(pair, name))
     }
 
