@@ -100,6 +100,13 @@ impl Tasks {
     }
 }
 
+/// Adds to a counter of one worker, which is one thread: without the locked instruction of
+/// `fetch_add`, where the processor waits until the line has come from memory.
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(amount);
+    counter.store(sum, Ordering::Relaxed);
+}
+
 /// Sums over all workers since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -120,7 +127,8 @@ impl WorkerPart {
 }
 
 impl Live {
-    /// Live state for a plane of `workers` workers (at least one).
+    /// Live state for a plane of `workers` workers (at least one), which are counted from 0. Each
+    /// is one thread; it must not count for another, and one that is not there is not counted.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self {
@@ -217,9 +225,7 @@ impl Live {
     }
 
     fn part(&self, worker: usize) -> Option<&WorkerPart> {
-        // More workers than parts would only share a part.
-        let index = worker.checked_rem(self.workers.len())?;
-        self.workers.get(index).map(|part| &part.inner)
+        self.workers.get(worker).map(|part| &part.inner)
     }
 }
 
@@ -316,7 +322,7 @@ impl Admission {
 
     fn add(&self, counter: impl Fn(&WorkerPart) -> &AtomicU64, amount: u64) {
         if let Some(part) = self.counted.live().part(widen(self.worker)) {
-            counter(part).fetch_add(amount, Ordering::Relaxed);
+            add(counter(part), amount);
         }
     }
 }

@@ -50,17 +50,20 @@ impl Stickiness {
 
 /// What a pick is made from. A change of weight, health or members makes a new view and puts it
 /// into the [`Pool`](crate::Pool).
+///
+/// What is read for every request comes first and is on one line of the cache.
 #[derive(Debug)]
+#[repr(C)]
 pub struct PoolView {
     scheduler: Scheduler,
     stickiness: Stickiness,
+    /// The only one that may be picked, if it is only one: here, so that neither it nor its share
+    /// is looked for.
+    only: Option<Member>,
     members: Box<[Member]>,
     /// By member: its weight if it is eligible, else 0.
     shares: Box<[u8]>,
     eligible: usize,
-    /// The only one that may be picked, if it is only one: here, so that neither it nor its share
-    /// is looked for.
-    only: Option<Member>,
     sequence: Sequence,
     occurrences: Occurrences,
     /// Empty unless the scheduler is ip_hash.
