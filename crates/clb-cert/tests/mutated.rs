@@ -1,6 +1,13 @@
 //! Whatever is done to an upload: it is taken or refused, nothing panics, and no refusal shows a
 //! piece of the key.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
 use std::sync::OnceLock;
 
 use clb_cert::{Refused, authority, server};

@@ -1,5 +1,12 @@
 //! Uploads as OpenSSL makes them. The program must be there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
 use std::path::Path;
 use std::process::Command;
 
