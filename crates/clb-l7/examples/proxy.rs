@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(workers)),
         requests: Arc::new(clb_snapshot::RuleLive::new(workers)),
+        tls: None,
         sockets: Arc::new(ListenSockets::tcp(clb_net::bind_listeners(addr, workers)?)),
     };
     board.publish(Snapshot::new().insert(Arc::new(listener)));

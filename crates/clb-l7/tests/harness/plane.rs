@@ -62,6 +62,7 @@ impl Plane {
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
             requests: Arc::new(RuleLive::new(WORKERS)),
+            tls: None,
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         self.publish(|snapshot| snapshot.insert(listener));

@@ -202,6 +202,7 @@ impl Plane {
             service,
             live: Arc::new(Live::new(workers)),
             requests: Arc::new(RuleLive::new(workers)),
+            tls: None,
             sockets: Arc::new(sockets),
         }));
         self.is_changed = true;
