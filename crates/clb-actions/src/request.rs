@@ -148,6 +148,12 @@ impl Gatekeeper {
         *lock(&self.settings) = settings;
     }
 
+    /// `[api] region`
+    #[must_use]
+    pub fn region(&self) -> String {
+        lock(&self.settings).region.clone()
+    }
+
     /// Replaces the limits.
     pub fn set_limits(&self, limits: Limits) {
         *lock(&self.limits) = limits;
