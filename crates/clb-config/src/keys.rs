@@ -280,6 +280,12 @@ pub const KEYS: &[Key] = &[
         "UDP",
         "UDP sessions at once.",
     ),
+    now(
+        "limits.tls_handshakes",
+        COUNT,
+        "8192",
+        "TLS handshakes in progress; the oldest makes room for a new one. 0 is no limit.",
+    ),
     later(
         "limits.h2_concurrent_streams",
         COUNT,
@@ -359,12 +365,11 @@ pub const KEYS: &[Key] = &[
         "\"75s\"",
         "Between two requests of a connection.",
     ),
-    later(
+    now(
         "timeouts.tls_handshake",
         DURATION,
         "\"10s\"",
-        "HTTPS",
-        "For a TLS handshake.",
+        "For a TLS handshake, from accept to its end.",
     ),
     now(
         "timeouts.backend_connect",

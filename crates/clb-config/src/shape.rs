@@ -175,6 +175,8 @@ pub struct Limits {
     pub request_body: u64,
     /// Entries.
     pub persistence_entries: u64,
+    /// In progress, all workers together.
+    pub tls_handshakes: u64,
     /// Bytes.
     pub api_url_bytes: u64,
     /// Bytes.
@@ -204,6 +206,8 @@ pub struct Timeouts {
     pub client_body: Duration,
     /// Between two requests.
     pub client_keepalive: Duration,
+    /// From accept to its end.
+    pub tls_handshake: Duration,
     /// One attempt.
     pub backend_connect: Duration,
     /// Until the head of an answer, and between two reads; 504.

@@ -10,8 +10,8 @@ use crate::answer::GatewayAnswer;
 use crate::body::Body;
 use crate::connection::{Connection, Next};
 use crate::http1::{
-    Fields, HeadLimits, Refusal, Request, RequestAdditions, check_request_line, leading_crlf,
-    parse_request, write_request,
+    Fields, HeadLimits, Refusal, Request, RequestAdditions, Scheme, check_request_line,
+    leading_crlf, parse_request_over, write_request,
 };
 use crate::local::Local;
 use crate::order::{Order, RequestId};
@@ -79,7 +79,11 @@ impl Connection {
         local: &Local,
         settings: &HttpSettings,
     ) -> Result<Done, Refusal> {
-        let request = parse_request(head, fields)?;
+        let scheme = match self.client.is_tls() {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        };
+        let request = parse_request_over(scheme, head, fields)?;
         let id = match request.request_id {
             Some(id) => RequestId::from_slice(id),
             None => RequestId::from_slice(&local.request_id()),
@@ -110,7 +114,8 @@ impl Connection {
         let additions = RequestAdditions {
             client: self.peer.ip(),
             port,
-            https: false,
+            https: self.client.is_tls(),
+            client_certificate: self.client.certificate_fields(),
             request_id: &id,
             default_host: default_host.as_bytes(),
             via: settings.via,

@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod client;
 mod connection;
 mod exchange;
 mod forward;
@@ -18,5 +19,6 @@ mod order;
 mod service;
 mod sticky;
 mod timers;
+mod tls;
 
 pub use connection::start;

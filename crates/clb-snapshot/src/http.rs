@@ -53,7 +53,7 @@ impl Default for HttpSettings {
             backend_keepalive: Duration::from_secs(60),
             tunnel_idle: Duration::from_secs(900),
             tls_handshake: Duration::from_secs(10),
-            tls_handshakes: 16_384,
+            tls_handshakes: 8_192,
             request_line: 16 * 1024,
             request_head: 64 * 1024,
             request_fields: 128,

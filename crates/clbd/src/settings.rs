@@ -61,6 +61,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         backend_response: timeouts.backend_response,
         backend_keepalive: timeouts.backend_keepalive,
         tunnel_idle: timeouts.tunnel_idle,
+        tls_handshake: timeouts.tls_handshake,
+        tls_handshakes: limit(limits.tls_handshakes),
         request_line: limit(limits.request_line),
         request_head: limit(limits.request_head),
         request_fields: limit(limits.request_fields),

@@ -20,6 +20,9 @@ pub struct RequestAdditions<'a> {
     pub port: u16,
     /// Whether the client came over TLS.
     pub https: bool,
+    /// What the client's certificate says: whole field lines, X-SSL-Client-* only. Empty where the
+    /// client showed none.
+    pub client_certificate: &'a [u8],
     /// X-Request-Id where the request has none that is kept. One token.
     pub request_id: &'a [u8],
     /// What Host says where the request has none, as in HTTP/1.0: the address that the client
@@ -165,6 +168,7 @@ fn push_own(
         Version::Http10 => b"\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
         Version::Http11 => b"\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
     });
+    out.extend_from_slice(additions.client_certificate);
     if !request.names.contains(Known::XForwardedHost) {
         push_field(b"X-Forwarded-Host: ", host, out);
     }

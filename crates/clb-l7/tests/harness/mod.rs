@@ -11,8 +11,9 @@
 mod kinds;
 mod lane;
 mod message;
-mod plane;
+pub mod plane;
 mod steps;
+pub mod tls;
 mod wire;
 
 pub use clb_snapshot::HttpSettings as Settings;
@@ -20,7 +21,7 @@ pub use kinds::{
     OK, Then, answered, bad_answer, cut_answer, either, is_refused, passed, passed_once, refused,
     refused_body, refused_by,
 };
-pub use lane::Lane;
+pub use lane::{Backend, Lane};
 pub use message::{Answer, Framing, Request, latin1};
 pub use wire::{Wire, patience};
 
