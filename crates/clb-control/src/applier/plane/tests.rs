@@ -15,6 +15,8 @@ use clb_store::LiveStore;
 
 use super::*;
 
+mod tls;
+
 const WORKERS: usize = 2;
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
