@@ -90,6 +90,7 @@ impl fmt::Debug for Source {
 }
 
 mod requests;
+mod tls;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -205,6 +206,7 @@ impl Collector for Source {
         per_listener(&mut writer, &listeners)?;
         per_backend(&mut writer, &listeners)?;
         requests::write(&mut writer, &listeners)?;
+        tls::write(&mut writer, &listeners)?;
         control(&mut writer, &(self.control)())
     }
 }
