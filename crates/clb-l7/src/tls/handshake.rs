@@ -61,7 +61,7 @@ pub(crate) async fn shake_hands(
         Ok((session, fields)) => {
             let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
             tls.live.count_done(is_resumed);
-            Shaken::Done(Box::new(TlsStream::new(socket, session, fields)))
+            Shaken::Done(Box::new(TlsStream::new(socket, *session, fields)))
         }
         Err(why) => {
             tracing::debug!(reason = why.name(), "no TLS handshake");
@@ -102,10 +102,10 @@ async fn drive(
     socket: &TcpStream,
     tls: &ServerTls,
     local: &Local,
-    session: &mut Option<ServerConnection>,
+    session: &mut Option<Box<ServerConnection>>,
 ) -> Result<(), HandshakeFailure> {
     loop {
-        poll_fn(|cx| poll_wanted(socket, session.as_ref(), cx)).await;
+        poll_fn(|cx| poll_wanted(socket, session.as_deref(), cx)).await;
         let turn = local.handshakes.turn().await;
         poll_fn(|cx| Poll::Ready(step(socket, tls, session, cx))).await?;
         drop(turn);
@@ -137,14 +137,14 @@ fn poll_wanted(
 fn step(
     socket: &TcpStream,
     tls: &ServerTls,
-    session: &mut Option<ServerConnection>,
+    session: &mut Option<Box<ServerConnection>>,
     cx: &mut Context<'_>,
 ) -> Result<(), HandshakeFailure> {
     with_ciphertext(READ, |buffer| {
         let received = poll_recv(socket, cx, buffer).map_err(|_| HandshakeFailure::Cut)?;
         let data = match received {
             Poll::Ready(length) => buffer.get(..length).unwrap_or_default(),
-            Poll::Pending => return flush(socket, session.as_mut(), cx),
+            Poll::Pending => return flush(socket, session.as_deref_mut(), cx),
         };
         let Some(first) = data.first() else {
             return Err(HandshakeFailure::Cut);
@@ -156,7 +156,7 @@ fn step(
             None => {
                 let config = Arc::clone(&tls.config);
                 let made = ServerConnection::new(config).map_err(|error| reason(&error))?;
-                session.insert(made)
+                session.insert(Box::new(made))
             }
         };
         let taken = take_in(session, data);
