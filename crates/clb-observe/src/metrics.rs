@@ -92,6 +92,7 @@ impl fmt::Debug for Source {
 }
 
 mod requests;
+mod tls;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -207,6 +208,7 @@ impl Collector for Source {
         per_listener(&mut writer, &listeners)?;
         per_backend(&mut writer, &listeners)?;
         requests::write(&mut writer, &listeners)?;
+        tls::write(&mut writer, &listeners)?;
         control(&mut writer, &(self.control)())
     }
 }

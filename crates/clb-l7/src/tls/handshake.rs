@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use clb_l4::io::poll_recv;
 use clb_snapshot::{HandshakeFailure, ServerTls};
@@ -20,6 +21,9 @@ use crate::local::Local;
 /// Octets that are read at once: no more than rustls keeps decrypted, for requests may follow the
 /// handshake's last message at once.
 const READ: usize = 16 * 1024;
+
+/// How long a connection that was sent an alert is still read.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How a handshake ended.
 #[derive(Debug)]
@@ -40,11 +44,11 @@ pub(crate) async fn shake_hands(
     local: Rc<Local>,
     task: AbortHandle,
 ) -> Shaken {
+    // To the end of this, whatever that is.
     let place = Place::take(&local, task, &tls.live);
     let mut session = None;
     let limit = local.settings().tls_handshake;
     let driven = timeout(limit, drive(&socket, &tls, &local, &mut session)).await;
-    drop(place);
     let result = driven
         .unwrap_or(Err(HandshakeFailure::TimedOut))
         .and_then(|()| session.ok_or(HandshakeFailure::Cut))
@@ -57,17 +61,40 @@ pub(crate) async fn shake_hands(
         Ok((session, fields)) => {
             let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
             tls.live.count_done(is_resumed);
-            Shaken::Done(Box::new(TlsStream::new(socket, session, fields)))
+            Shaken::Done(Box::new(TlsStream::new(socket, *session, fields)))
         }
         Err(why) => {
             tracing::debug!(reason = why.name(), "no TLS handshake");
             tls.live.count_failed(why);
             match why {
                 HandshakeFailure::PlainHttp => Shaken::PlainHttp(socket),
-                _ => Shaken::Failed,
+                HandshakeFailure::TimedOut | HandshakeFailure::Cut => Shaken::Failed,
+                _ => {
+                    linger(&socket, &place).await;
+                    Shaken::Failed
+                }
             }
         }
     }
+}
+
+/// Reads what the client has sent on before it saw the alert: closing a socket with unread octets
+/// resets it, and the alert may be lost on its way. The handshake keeps its place meanwhile.
+async fn linger(socket: &TcpStream, _: &Place) {
+    if clb_net::shutdown_write(socket).is_err() {
+        return;
+    }
+    let ended = poll_fn(|cx| {
+        loop {
+            match with_ciphertext(READ, |buffer| poll_recv(socket, cx, buffer)) {
+                Ok(Poll::Ready(0)) | Err(_) => return Poll::Ready(()),
+                Ok(Poll::Ready(_)) => {}
+                Ok(Poll::Pending) => return Poll::Pending,
+            }
+        }
+    });
+    // Whoever has not ended by then does not read.
+    let _ = timeout(LINGER, ended).await;
 }
 
 /// Waits for the client and takes one step after the other, each in its turn.
@@ -75,10 +102,10 @@ async fn drive(
     socket: &TcpStream,
     tls: &ServerTls,
     local: &Local,
-    session: &mut Option<ServerConnection>,
+    session: &mut Option<Box<ServerConnection>>,
 ) -> Result<(), HandshakeFailure> {
     loop {
-        poll_fn(|cx| poll_wanted(socket, session.as_ref(), cx)).await;
+        poll_fn(|cx| poll_wanted(socket, session.as_deref(), cx)).await;
         let turn = local.handshakes.turn().await;
         poll_fn(|cx| Poll::Ready(step(socket, tls, session, cx))).await?;
         drop(turn);
@@ -110,14 +137,14 @@ fn poll_wanted(
 fn step(
     socket: &TcpStream,
     tls: &ServerTls,
-    session: &mut Option<ServerConnection>,
+    session: &mut Option<Box<ServerConnection>>,
     cx: &mut Context<'_>,
 ) -> Result<(), HandshakeFailure> {
     with_ciphertext(READ, |buffer| {
         let received = poll_recv(socket, cx, buffer).map_err(|_| HandshakeFailure::Cut)?;
         let data = match received {
             Poll::Ready(length) => buffer.get(..length).unwrap_or_default(),
-            Poll::Pending => return flush(socket, session.as_mut(), cx),
+            Poll::Pending => return flush(socket, session.as_deref_mut(), cx),
         };
         let Some(first) = data.first() else {
             return Err(HandshakeFailure::Cut);
@@ -129,7 +156,7 @@ fn step(
             None => {
                 let config = Arc::clone(&tls.config);
                 let made = ServerConnection::new(config).map_err(|error| reason(&error))?;
-                session.insert(made)
+                session.insert(Box::new(made))
             }
         };
         let taken = take_in(session, data);

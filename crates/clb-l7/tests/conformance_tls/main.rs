@@ -1,5 +1,5 @@
 //! The rows of the conformance table over TLS: each client speaks plain HTTP to a TLS client that
-//! passes it on, an orderly end as close_notify.
+//! passes it on, an orderly end as close_notify. Those of absolute-form are about `http`.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,8 +16,6 @@ mod harness;
 /// Clients speak TLS.
 const OVER_TLS: bool = true;
 
-#[path = "../conformance/absolute_form.rs"]
-mod absolute_form;
 #[path = "../conformance/after_answers.rs"]
 mod after_answers;
 #[path = "../conformance/answer_fields.rs"]

@@ -91,13 +91,13 @@ impl Source {
 /// A backend's listening socket, whose connections wait in a queue.
 pub struct Backend {
     pub addr: SocketAddr,
-    pub accepted: Receiver<TcpStream>,
+    accepted: Receiver<TcpStream>,
     /// Holds the port of a backend that refuses.
     _held: Option<socket2::Socket>,
 }
 
 impl Backend {
-    pub fn accepting(listener: TcpListener) -> Result<Self> {
+    fn accepting(listener: TcpListener) -> Result<Self> {
         let addr = listener.local_addr()?;
         let (sender, accepted) = channel();
         // Ends when a connection comes after the backend was dropped; the drop makes one.

@@ -115,6 +115,12 @@ impl Served<'_> {
         self.addr
     }
 
+    /// What its handshakes are done with now.
+    pub fn tls(&self) -> Arc<ServerTls> {
+        let snapshot = self.plane.board.snapshot();
+        Arc::clone(snapshot.get(self.id).unwrap().tls.as_ref().unwrap())
+    }
+
     /// Gives the listener another certificate, or takes it away.
     pub fn replace_tls(&self, tls: Option<Arc<ServerTls>>) {
         self.plane.publish(|snapshot| {
