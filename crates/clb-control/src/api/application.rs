@@ -80,7 +80,7 @@ pub(super) fn modify_seventh_listener(
     let listener = view.application_listener(params)?;
     let change = ListenerChange {
         name: params.text("listenerName").map(ToOwned::to_owned),
-        tls: Source::Request(params).tls_patch(view)?,
+        tls: Source::Request(params).tls_patch(view, listener.protocol)?,
         https_parameter: first_given(params, HTTPS_PARAMETERS),
     };
     Ok(Command::Application {

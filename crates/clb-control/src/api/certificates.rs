@@ -9,7 +9,7 @@ use clb_actions::{ApiError, envelope};
 use clb_cert::Refused;
 use clb_model::{
     CertificateChoice, CertificateContent, CertificateId, CertificateKind, Command, LbId, Listener,
-    NewTls, SslMode, TlsPatch, UnixMillis, Upload,
+    NewTls, Protocol, SslMode, TlsPatch, UnixMillis, Upload,
 };
 
 use super::certificate_answers::{CertificateUser, CertificateUsers, UserListener};
@@ -135,8 +135,16 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What of it changes.
-    pub(super) fn tls_patch(&self, view: &View<'_>) -> Result<TlsPatch, ApiError> {
+    /// What of it changes; nothing for another protocol, which is refused for having the parameters
+    /// at all.
+    pub(super) fn tls_patch(
+        &self,
+        view: &View<'_>,
+        protocol: Protocol,
+    ) -> Result<TlsPatch, ApiError> {
+        if protocol != Protocol::Https {
+            return Ok(TlsPatch::default());
+        }
         Ok(TlsPatch {
             mode: self.text("SSLMode").and_then(SslMode::from_name),
             certificate: self.server(view)?,

@@ -141,7 +141,7 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
         scheduler: scheduler.and_then(Scheduler::from_name),
         http_code: optional(params, "httpCode")?,
         check_path: check_path(params.text("httpCheckPath"))?,
-        tls: Source::Request(params).tls_patch(view)?,
+        tls: Source::Request(params).tls_patch(view, listener.protocol)?,
         layer4_parameter: given(LAYER4_PARAMETERS),
         layer7_parameter: given(LAYER7_PARAMETERS),
         https_parameter: given(HTTPS_PARAMETERS),
