@@ -1,9 +1,11 @@
 """HTTPS listeners and their certificates: the API's side (actions.md C.7, D), and what clients are shown."""
 
+import collections
 import http.client
 import re
 import signal
 import ssl
+import threading
 
 import pytest
 
@@ -175,6 +177,59 @@ def test_a_replacement_reaches_every_instance_and_drops_nothing(gateway, api, we
     gateway.kill()
     gateway.start()
     assert [shown(front) for front in fronts] == [new.digest] * 2
+
+
+def test_five_hundred_connections_do_not_notice_replacements(gateway, api, balancer, web, ca):
+    pairs = [ca.pair(name) for name in ("even", "odd")]
+    port = gateway.port()
+    listener = listen(api, balancer, port, **pairs[0].upload())
+    serve(api, balancer, listener, web)
+    context = ssl.create_default_context(cafile=ca.file)
+    context.check_hostname = False
+    stop, failures, answered = threading.Event(), [], collections.Counter()
+
+    def connection():
+        return http.client.HTTPSConnection(balancer[1], port, context=context, timeout=20)
+
+    def ask(over):
+        over.request("GET", "/", headers={"Host": "www.example.com"})
+        answer = over.getresponse()
+        assert (answer.status, answer.read()) == (200, b"b1")
+
+    def client(number):
+        try:
+            kept = [connection() for _ in range(50)]
+            for one in kept:
+                ask(one)
+            sockets = [one.sock for one in kept]
+            while not stop.is_set():
+                for one in kept:
+                    ask(one)
+                    answered[number] += 1
+                fresh = connection()
+                ask(fresh)
+                fresh.close()
+            assert [one.sock for one in kept] == sockets, "a kept connection was replaced"
+            for one in kept:
+                one.close()
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(10)]
+    for one in clients:
+        one.start()
+    until(lambda: failures or min(answered[number] for number in range(10)) > 0, "all 500 connections are open", 60)
+    for turn in range(1, 11):
+        current, new = tls_of(api, balancer, listener)[1], pairs[turn % 2]
+        upload = {"newCertContent": new.certificate, "newCertKey": new.key, "newCertName": "www"}
+        api.call("ReplaceCert", {"oldCertId": current, **upload})
+        assert {shown((balancer[1], port), timeout=20) for _ in range(8)} == {new.digest}
+    stop.set()
+    for one in clients:
+        one.join()
+    assert not failures, failures[:3]
+    # Two uploads, however often they came.
+    assert gateway.admin("/metrics").body.count(b"clb_certificate_expiry_timestamp_seconds{") == 2
 
 
 # Errors (A.11, B.3)

@@ -90,8 +90,6 @@ pub struct Expiry {
     pub id: String,
     /// Unix time, seconds: the last second in which the whole chain is valid.
     pub not_after: i64,
-    /// Listeners that use it.
-    pub users: usize,
 }
 
 /// The ends of all stored certificates, by id.
@@ -100,7 +98,6 @@ pub fn expiries(state: &State) -> Vec<Expiry> {
     let of_one = |certificate: &std::sync::Arc<Certificate>| Expiry {
         id: certificate.id.to_string(),
         not_after: certificate.content.not_after,
-        users: state.users_of(certificate.id).count(),
     };
     state.certificates().map(of_one).collect()
 }
