@@ -80,34 +80,37 @@ impl SqliteStore {
             watchers: Vec::new(),
             sealer: key.and_then(Sealer::new),
         };
-        if check_key(&store.connection, &store.path, store.sealer.as_ref())? {
-            store.seal_all()?;
+        let is_clear = check_key(&store.connection, &store.path, store.sealer.as_ref())?;
+        if store.sealer.is_some() {
+            store.seal(is_clear)?;
         }
         Ok(store)
     }
 
-    /// Encrypts what was stored in clear, and leaves no copy of it in the file.
-    fn seal_all(&mut self) -> Result<(), StoreError> {
-        let mut objects = Vec::new();
-        for kind in Kind::ALL {
-            objects.extend(self.load(kind)?.into_iter().filter(is_secret));
+    /// From now on nothing that was replaced or removed stays in the file, and what was stored in
+    /// clear is encrypted. A kill in between leaves the session key in clear, so that the next
+    /// start does it all again.
+    fn seal(&mut self, is_clear: bool) -> Result<(), StoreError> {
+        self.execute("PRAGMA secure_delete = ON")?;
+        if is_clear {
+            self.execute("VACUUM")?;
+            let mut secrets = Vec::new();
+            for kind in Kind::ALL {
+                secrets.extend(self.load(kind)?.into_iter().filter(is_secret));
+            }
+            let changes = secrets.into_iter().map(Change::made).collect();
+            let rows = self.rows(&[Transaction { changes }])?;
+            // No transaction is counted: nothing has changed for those who follow.
+            self.write_rows(0, &rows)
+                .map_err(|source| self.error(source))?;
         }
-        let revision = self.revision;
-        let changes = objects.into_iter().map(Change::made).collect();
-        self.write(&[Transaction { changes }])?;
-        // Nothing has changed for those who follow.
-        self.revision = revision;
-        let cleaned = self
-            .connection
-            .execute(
-                "UPDATE revision SET revision = ?1",
-                params![i64::try_from(revision.0).unwrap_or(i64::MAX)],
-            )
-            .and_then(|_| {
-                self.connection
-                    .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
-            });
-        cleaned.map_err(|source| self.error(source))
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    fn execute(&self, statements: &str) -> Result<(), StoreError> {
+        self.connection
+            .execute_batch(statements)
+            .map_err(|source| self.error(source))
     }
 
     /// Reads everything in a state folder without changing anything, for `--check`; the objects, or
