@@ -315,10 +315,12 @@ fn conflict(state: &State, id: CertificateId, content: &CertificateContent) -> O
         ));
     }
     let (kind, wanted) = (stored.content.kind(), content.kind());
-    let is_used = state.users_of(id).next().is_some();
-    (kind != wanted && is_used).then(|| {
+    // A pending task may be taken back, and then its listeners use again what they used before.
+    let is_quiet = state.pending_tasks().next().is_none();
+    let may_be_used = !is_quiet || state.users_of(id).next().is_some();
+    (kind != wanted && may_be_used).then(|| {
         format!(
-            "certificates.id = \"{id}\": listeners use it as {kind}, it can not become {wanted}"
+            "certificates.id = \"{id}\": listeners use it, or may again, as {kind}; it can not become {wanted} now"
         )
     })
 }

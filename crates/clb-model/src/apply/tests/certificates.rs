@@ -1,5 +1,7 @@
 //! Certificates: uploads, listeners that use them, replacement, clb.toml.
 
+use proptest::prelude::*;
+
 use super::application::{application_instance, http_listener};
 use super::*;
 use crate::command::{CertificateChoice, ListenerChange, NewTls, TlsPatch, Upload};
@@ -409,4 +411,182 @@ fn keys_read_back_and_are_not_shown() {
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("a private key is not base64"), "{error}");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Https(usize, i64, u8, bool),
+    Modify(usize, Option<u8>, Option<bool>),
+    Replace(u8, u8),
+    /// Which of two ids clb.toml has, and with what.
+    Follow([Option<u8>; 2]),
+    FromFile(usize, i64, usize),
+    Delete(usize),
+    Succeed(usize),
+    Fail(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let seed = || 1u8..4;
+    let port = || 440i64..443;
+    let lb = || 0usize..2;
+    prop_oneof![
+        4 => (lb(), port(), seed(), any::<bool>()).prop_map(|(lb, p, s, m)| Step::Https(lb, p, s, m)),
+        2 => (lb(), prop::option::of(seed()), any::<Option<bool>>())
+            .prop_map(|(lb, s, m)| Step::Modify(lb, s, m)),
+        3 => (seed(), seed()).prop_map(|(old, new)| Step::Replace(old, new)),
+        2 => [prop::option::of(seed()), prop::option::of(seed())].prop_map(Step::Follow),
+        2 => (lb(), port(), 0usize..2).prop_map(|(lb, p, which)| Step::FromFile(lb, p, which)),
+        1 => lb().prop_map(Step::Delete),
+        3 => (0usize..5).prop_map(Step::Succeed),
+        2 => (0usize..5).prop_map(Step::Fail),
+    ]
+}
+
+const FILES: [&str; 2] = ["4b9fc92b", "e2b6d555"];
+
+fn mode(is_mutual: bool) -> SslMode {
+    match is_mutual {
+        true => SslMode::Mutual,
+        false => SslMode::Unidirectional,
+    }
+}
+
+fn command_of(bench: &mut Bench, lbs: &[LbId], step: &Step) -> Option<Command> {
+    let first = |lb: LbId| {
+        bench
+            .state
+            .listeners_of(lb)
+            .next()
+            .map(|listener| listener.id)
+    };
+    let file = |which: usize| CertificateId::parse(FILES[which]).unwrap();
+    Some(match step {
+        Step::Https(lb, port, seed, true) => https(
+            lbs[*lb],
+            vec![(*port, mutual(upload(*seed), authority(10 + *seed)))],
+        ),
+        Step::Https(lb, port, seed, false) => https(lbs[*lb], vec![(*port, tls(upload(*seed)))]),
+        Step::Modify(lb, seed, is_mutual) => {
+            let patch = TlsPatch {
+                mode: is_mutual.map(mode),
+                certificate: seed.map(upload),
+                authority: seed
+                    .filter(|_| *is_mutual == Some(true))
+                    .map(|seed| authority(10 + seed)),
+            };
+            modify(lbs[*lb], first(lbs[*lb])?, patch)
+        }
+        Step::Replace(old, new) => {
+            replace(bench.state.uploaded(Fingerprint([*old; 32]))?, upload(*new))
+        }
+        Step::Follow(seeds) => {
+            let entries = seeds.iter().enumerate().filter_map(|(which, seed)| {
+                let kind = match seed {
+                    Some(3) => CertificateKind::ClientAuthority,
+                    _ => CertificateKind::Server,
+                };
+                let content = content(20 + (*seed)?, kind);
+                Some((
+                    file(which),
+                    FileCertificate {
+                        name: String::new(),
+                        content,
+                    },
+                ))
+            });
+            bench.env.certificates = entries.collect();
+            Command::FollowCertificates { now: NOW }
+        }
+        Step::FromFile(lb, port, which) => {
+            https(lbs[*lb], vec![(*port, tls(stored(file(*which))))])
+        }
+        Step::Delete(lb) => Command::Application {
+            load_balancer: lbs[*lb],
+            command: ApplicationCommand::DeleteListeners {
+                listeners: vec![first(lbs[*lb])?],
+            },
+        },
+        Step::Succeed(_) | Step::Fail(_) => return None,
+    })
+}
+
+/// A task that may run now: the first one of each of its instances (actions.md C.8).
+fn running(state: &State, index: usize) -> Option<TaskId> {
+    let mut waited_for: Vec<LbId> = Vec::new();
+    let mut running = Vec::new();
+    for task in state.pending_tasks() {
+        if !task.load_balancers.iter().any(|lb| waited_for.contains(lb)) {
+            running.push(task.id);
+        }
+        waited_for.extend(&task.load_balancers);
+    }
+    running.get(index).copied()
+}
+
+/// What holds for every listener, whatever has happened.
+fn check(state: &State) {
+    for (index, length, expected) in state.lengths() {
+        assert_eq!(length, expected, "{index}");
+    }
+    for listener in state.listeners() {
+        let tls = listener.tls.unwrap();
+        assert_eq!(tls.authority.is_some(), tls.mode == SslMode::Mutual);
+        let kind = |id| state.certificate(id).map(|found| found.content.kind());
+        assert_eq!(kind(tls.certificate), Some(CertificateKind::Server));
+        if let Some(authority) = tls.authority {
+            assert_eq!(kind(authority), Some(CertificateKind::ClientAuthority));
+        }
+        assert!(
+            state
+                .users_of(tls.certificate)
+                .any(|user| user.id == listener.id)
+        );
+    }
+    let mut fingerprints: Vec<Fingerprint> = state
+        .certificates()
+        .filter(|certificate| certificate.origin == Origin::Uploaded)
+        .map(|certificate| certificate.content.fingerprint)
+        .collect();
+    let count = fingerprints.len();
+    fingerprints.sort_unstable();
+    fingerprints.dedup();
+    assert_eq!(fingerprints.len(), count, "equal uploads have several ids");
+}
+
+proptest! {
+    #[test]
+    fn no_listener_is_ever_without_its_certificates(steps in prop::collection::vec(step(), 1..60)) {
+        let mut bench = Bench::new();
+        bench.env.limits.certificates = 0;
+        let lbs: Vec<LbId> = (0..2)
+            .map(|_| bench.run(application_instance()).unwrap().load_balancers[0])
+            .collect();
+        for step in &steps {
+            match step {
+                Step::Succeed(index) => {
+                    if let Some(task) = running(&bench.state, *index) {
+                        let task = Arc::clone(bench.state.task(task).unwrap());
+                        let changes = succeed(&bench.state, &task, NOW);
+                        changes.iter().for_each(|change| bench.state.apply(change));
+                    }
+                }
+                Step::Fail(index) => {
+                    if let Some(task) = running(&bench.state, *index) {
+                        bench.fail(task);
+                    }
+                }
+                _ => {
+                    if let Some(command) = command_of(&mut bench, &lbs, step) {
+                        let mut probe = command.clone();
+                        probe.assign_ids(&mut bench.state.counters().clone());
+                        if apply(&bench.state, &bench.env, &probe).is_ok() {
+                            bench.task(command);
+                        }
+                    }
+                }
+            }
+            check(&bench.state);
+        }
+    }
 }
