@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
+
+use crate::live::INLINE_WORKERS;
 
 /// Upper ends of the histograms' buckets, in seconds; what is longer than the last one is counted
 /// in none.
@@ -39,7 +42,8 @@ const GATEWAY: usize = 16;
 /// request comes: with ten thousand rules most workers never see most of them.
 #[derive(Debug)]
 pub struct RuleLive {
-    workers: Box<[OnceLock<Box<CachePadded<Part>>>]>,
+    /// Those of few workers are here and not one more place away.
+    workers: SmallVec<[OnceLock<Box<CachePadded<Part>>>; INLINE_WORKERS]>,
 }
 
 /// In this order in memory: what a request that is quickly answered counts lies on two cache lines

@@ -48,7 +48,7 @@ pub(crate) async fn shake_hands(
     let place = Place::take(&local, task, &tls.live);
     let mut session = None;
     let limit = local.settings().tls_handshake;
-    let driven = timeout(limit, drive(&socket, &tls, &local, &mut session)).await;
+    let driven = timeout(limit, drive(&socket, &tls, &local, &place, &mut session)).await;
     let result = driven
         .unwrap_or(Err(HandshakeFailure::TimedOut))
         .and_then(|()| session.ok_or(HandshakeFailure::Cut))
@@ -102,11 +102,12 @@ async fn drive(
     socket: &TcpStream,
     tls: &ServerTls,
     local: &Local,
+    place: &Place,
     session: &mut Option<Box<ServerConnection>>,
 ) -> Result<(), HandshakeFailure> {
     loop {
         poll_fn(|cx| poll_wanted(socket, session.as_deref(), cx)).await;
-        let turn = local.handshakes.turn().await;
+        let turn = local.handshakes.turn(place, session.is_some()).await;
         poll_fn(|cx| Poll::Ready(step(socket, tls, session, cx))).await?;
         drop(turn);
         if session.as_ref().is_some_and(|one| !one.is_handshaking()) {

@@ -12,6 +12,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bodies;
 mod certificates;
 mod handshakes;
 mod peers;
