@@ -115,6 +115,42 @@ pub struct Instance {
     pub wan_ips: Vec<IpAddr>,
 }
 
+/// `[[certificates]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// certId, unique: eight characters of a-z0-9.
+    pub id: String,
+    /// certName.
+    pub name: String,
+    /// A server's chain and key, or client CAs.
+    pub content: clb_cert::Content,
+}
+
+/// What private keys are encrypted with: wiped when dropped, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreKey(pub(crate) Zeroizing<[u8; 32]>);
+
+impl StoreKey {
+    /// The key itself.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Content of `key_file`; none: private keys are stored in clear.
+    pub key: Option<StoreKey>,
+}
+
 /// `[backends]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backends {
@@ -139,6 +175,8 @@ pub struct Limits {
     pub request_body: u64,
     /// Entries.
     pub persistence_entries: u64,
+    /// In progress, all workers together.
+    pub tls_handshakes: u64,
     /// Bytes.
     pub api_url_bytes: u64,
     /// Bytes.
@@ -155,6 +193,8 @@ pub struct Limits {
     pub rules_per_listener: u64,
     /// Count.
     pub backends_per_pool: u64,
+    /// Count.
+    pub certificates: u64,
 }
 
 /// `[timeouts]`
@@ -166,6 +206,8 @@ pub struct Timeouts {
     pub client_body: Duration,
     /// Between two requests.
     pub client_keepalive: Duration,
+    /// From accept to its end.
+    pub tls_handshake: Duration,
     /// One attempt.
     pub backend_connect: Duration,
     /// Until the head of an answer, and between two reads; 504.
@@ -272,6 +314,8 @@ pub struct Config {
     pub vips: Vips,
     /// `[[instances]]`
     pub instances: Vec<Instance>,
+    /// `[[certificates]]`
+    pub certificates: Vec<Certificate>,
     /// `[backends]`
     pub backends: Backends,
     /// `[limits]`
@@ -282,6 +326,8 @@ pub struct Config {
     pub http: Http,
     /// `[health]`
     pub health: Health,
+    /// `[store]`
+    pub store: Store,
     /// `[prices]`
     pub prices: Prices,
     /// `[log]`

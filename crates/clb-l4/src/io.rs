@@ -22,6 +22,61 @@ pub fn with_scratch<T>(within: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| within(scratch))
 }
 
+/// One side of a relayed connection, read and written within a task. Plain TCP needs no more than
+/// a socket; what lies above one may have something to say before and after.
+pub trait Stream {
+    /// Receives once, as [`poll_recv`] does; 0 is an orderly end.
+    ///
+    /// # Errors
+    /// What recv(2) reports, or what is wrong with what came.
+    fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> io::Result<Poll<usize>>;
+
+    /// Takes octets to be sent and gives how many. Those may not have gone before
+    /// [`poll_flush`](Self::poll_flush) is ready; until then it may take no more.
+    ///
+    /// # Errors
+    /// What send(2) reports.
+    fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> io::Result<Poll<usize>>;
+
+    /// Ready when the socket has all that was taken.
+    ///
+    /// # Errors
+    /// What send(2) reports.
+    fn poll_flush(&self, cx: &mut Context<'_>) -> io::Result<Poll<()>>;
+
+    /// Ends this side's direction, after all that was taken.
+    ///
+    /// # Errors
+    /// What send(2) and shutdown(2) report.
+    fn poll_end(&self, cx: &mut Context<'_>) -> io::Result<Poll<()>>;
+
+    /// What it goes over.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> io::Result<Poll<usize>> {
+        poll_recv(self, cx, buffer)
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, data: &[u8]) -> io::Result<Poll<usize>> {
+        poll_send(self, cx, data)
+    }
+
+    #[inline]
+    fn poll_flush(&self, _: &mut Context<'_>) -> io::Result<Poll<()>> {
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_end(&self, _: &mut Context<'_>) -> io::Result<Poll<()>> {
+        clb_net::shutdown_write(self).map(Poll::Ready)
+    }
+
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// Receives once. A read that does not fill the buffer has emptied the socket, so its readiness is
 /// given up at once: the next event brings it back, and no call is spent on being told `EAGAIN`
 /// (epoll(7), edge-triggered). The end of the data stays ready.

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::io::{poll_recv, poll_send, with_scratch};
+use crate::io::{Stream, with_scratch};
 
 /// Full buffers that one direction may move before other connections of the worker get their turn.
 const READS_PER_TURN: usize = 4;
@@ -48,9 +48,9 @@ impl From<io::Error> for Broken {
 
 /// What a relay works on.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub struct Session<'a, C = TcpStream> {
     /// One side.
-    pub client: &'a TcpStream,
+    pub client: &'a C,
     /// The other side.
     pub backend: &'a TcpStream,
     /// Where the settings are.
@@ -76,7 +76,10 @@ pub struct Ahead {
 ///
 /// # Errors
 /// [`Broken`] when a side fails or nothing moves for [`Session::idle`].
-pub async fn relay(session: &Session<'_>, ahead: Option<Box<Ahead>>) -> Result<(), Broken> {
+pub async fn relay<C: Stream>(
+    session: &Session<'_, C>,
+    ahead: Option<Box<Ahead>>,
+) -> Result<(), Broken> {
     let mut flow = Flow::starting_with(ahead);
     let mut timer = pin!(sleep((session.idle)(&session.board.settings())));
     poll_fn(|cx| {
@@ -94,7 +97,7 @@ pub async fn relay(session: &Session<'_>, ahead: Option<Box<Ahead>>) -> Result<(
     // A side that has ended its direction is not read any more, so a reset from there would go
     // unnoticed until the next write: watch for it. Boxed, because few connections come here.
     let half_closed = match flow.to_backend.is_finished() {
-        true => session.client,
+        true => session.client.socket(),
         false => session.backend,
     };
     let mut reset = Box::pin(half_closed.ready(Interest::ERROR));
@@ -132,9 +135,9 @@ impl Flow {
     }
 
     /// Moves what can be moved. Ready when both directions have ended.
-    fn poll_turn(
+    fn poll_turn<C: Stream>(
         &mut self,
-        session: &Session<'_>,
+        session: &Session<'_, C>,
         cx: &mut Context<'_>,
         timer: Pin<&mut Sleep>,
     ) -> Result<Poll<()>, Broken> {
@@ -159,9 +162,9 @@ impl Flow {
     }
 
     /// The timer is not moved at each byte: when it fires, it is set to what is left.
-    fn check_idle(
+    fn check_idle<C>(
         &mut self,
-        session: &Session<'_>,
+        session: &Session<'_, C>,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
     ) -> Result<(), Broken> {
@@ -221,8 +224,8 @@ impl Direction {
     /// last case the task is woken again. Gives the bytes that the receiver took.
     fn turn(
         &mut self,
-        from: &TcpStream,
-        to: &TcpStream,
+        from: &impl Stream,
+        to: &impl Stream,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
     ) -> io::Result<u64> {
@@ -240,8 +243,8 @@ impl Direction {
     /// Writes what is pending, then reads once and writes that.
     fn poll_step(
         &mut self,
-        from: &TcpStream,
-        to: &TcpStream,
+        from: &impl Stream,
+        to: &impl Stream,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         moved: &mut u64,
@@ -250,7 +253,7 @@ impl Direction {
             return Ok(Poll::Pending);
         }
         if self.state == State::Open {
-            let length = match poll_recv(from, cx, scratch)? {
+            let length = match from.poll_recv(cx, scratch)? {
                 Poll::Ready(length) => length,
                 Poll::Pending => return Ok(Poll::Pending),
             };
@@ -261,7 +264,9 @@ impl Direction {
             self.state = State::Ending;
         }
         if self.state == State::Ending {
-            clb_net::shutdown_write(to)?;
+            if to.poll_end(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
             self.state = State::Finished;
         }
         Ok(Poll::Ready(()))
@@ -269,15 +274,15 @@ impl Direction {
 
     fn flush(
         &mut self,
-        to: &TcpStream,
+        to: &impl Stream,
         cx: &mut Context<'_>,
         moved: &mut u64,
     ) -> io::Result<Poll<()>> {
         let Some(pending) = &mut self.pending else {
-            return Ok(Poll::Ready(()));
+            return to.poll_flush(cx);
         };
         while let Some(rest @ [_, ..]) = pending.data.get(pending.written..) {
-            match poll_send(to, cx, rest)? {
+            match to.poll_send(cx, rest)? {
                 Poll::Ready(length) => {
                     pending.written += length;
                     *moved += length as u64;
@@ -286,19 +291,19 @@ impl Direction {
             }
         }
         self.pending = None;
-        Ok(Poll::Ready(()))
+        to.poll_flush(cx)
     }
 
     /// Writes fresh data and keeps what the receiver does not take.
     fn write(
         &mut self,
-        to: &TcpStream,
+        to: &impl Stream,
         cx: &mut Context<'_>,
         mut data: &[u8],
         moved: &mut u64,
     ) -> io::Result<Poll<()>> {
         while !data.is_empty() {
-            match poll_send(to, cx, data)? {
+            match to.poll_send(cx, data)? {
                 Poll::Ready(length) => {
                     data = data.get(length..).unwrap_or_default();
                     *moved += length as u64;

@@ -46,6 +46,7 @@ fn main() {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17)),
         port: 8080,
         https: false,
+        client_certificate: b"",
         request_id: b"0123456789abcdef0123456789abcdef",
         default_host: b"",
         via: false,

@@ -85,6 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         service,
         live: Arc::new(Live::new(workers)),
         requests: Arc::new(RuleLive::new(workers)),
+        tls: None,
         sockets: Arc::new(ListenSockets::tcp(clb_net::bind_listeners(addr, workers)?)),
     };
     board.publish(Snapshot::new().insert(Arc::new(listener)));

@@ -8,20 +8,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use clb_l4::io::{poll_recv, poll_send, with_scratch};
+use clb_l4::io::{Stream as _, poll_recv, with_scratch};
 use clb_l4::worker::{ListenerCell, Running, Worker};
 use clb_l4::{Accepted, Ahead, Session, accept, relay};
-use clb_snapshot::{Admission, ConnectionPermit, FinishedRequest, Listener};
+use clb_model::Protocol;
+use clb_snapshot::{Admission, ConnectionPermit, FinishedRequest, Listener, ServerTls};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::answer::GatewayAnswer;
+use crate::client::Client;
 use crate::exchange::{Outcome, Tunnel, exchange};
 use crate::http1::{HeadScanner, leading_crlf};
 use crate::local::Local;
 use crate::order::{Order, RequestId};
 use crate::service::{Seat, Service};
 use crate::timers::{Timers, Wait};
+use crate::tls::{Shaken, shake_hands};
 
 /// How long a connection that is to be closed is still read, so that what the client sends does
 /// not destroy the answer on its way (RFC 9112 9.6).
@@ -39,7 +42,22 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
     let stopped = Rc::clone(&service);
     let serve_one = move |accepted: Accepted, cell: &ListenerCell| {
         let (seat, cell) = (service.seat(), cell.clone());
-        accepted.spawn(|accepted| serve(Connection::new(accepted, cell, seat)));
+        if let Err(error) = clb_net::set_nodelay(&accepted.stream) {
+            // The client is gone; the first read will find that out.
+            tracing::trace!(%error, "TCP_NODELAY");
+        }
+        match (accepted.listener.tls.clone(), accepted.listener.protocol) {
+            (Some(tls), _) => accepted.spawn(|accepted| serve_tls(accepted, tls, cell, seat)),
+            (None, Protocol::Https) => {
+                // What is meant for TLS must not be spoken without it.
+                tracing::debug!(listener = %accepted.listener.id, "no certificate yet");
+                reset(&accepted.stream);
+            }
+            (None, _) => accepted.spawn(|accepted| {
+                let (client, rest) = Arrival::new(accepted, cell, seat);
+                serve(Connection::new(Client::Plain(client), rest))
+            }),
+        }
     };
     accept(worker, listener, serve_one, move || stopped.drain())
 }
@@ -47,7 +65,7 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) client: TcpStream,
+    pub(crate) client: Client,
     pub(crate) peer: SocketAddr,
     pub(crate) cell: ListenerCell,
     seat: Seat,
@@ -59,6 +77,29 @@ pub(crate) struct Connection {
     pub(crate) timers: Timers,
     pub(crate) admission: Admission,
     permit: ConnectionPermit,
+}
+
+/// What comes with a client's connection.
+#[derive(Debug)]
+struct Arrival {
+    peer: SocketAddr,
+    cell: ListenerCell,
+    seat: Seat,
+    admission: Admission,
+    permit: ConnectionPermit,
+}
+
+impl Arrival {
+    fn new(accepted: Accepted, cell: ListenerCell, seat: Seat) -> (TcpStream, Self) {
+        let arrival = Self {
+            peer: accepted.peer,
+            cell,
+            seat,
+            admission: accepted.admission,
+            permit: accepted.permit,
+        };
+        (accepted.stream, arrival)
+    }
 }
 
 /// What a client wants next.
@@ -75,18 +116,18 @@ pub(crate) enum Next {
 }
 
 impl Connection {
-    fn new(accepted: Accepted, cell: ListenerCell, seat: Seat) -> Self {
+    fn new(client: Client, arrival: Arrival) -> Self {
         Self {
-            client: accepted.stream,
-            peer: accepted.peer,
-            cell,
-            seat,
+            client,
+            peer: arrival.peer,
+            cell: arrival.cell,
+            seat: arrival.seat,
             received: Vec::new(),
             is_fresh: false,
             scanner: HeadScanner::default(),
             timers: Timers::default(),
-            admission: accepted.admission,
-            permit: accepted.permit,
+            admission: arrival.admission,
+            permit: arrival.permit,
         }
     }
 
@@ -129,10 +170,10 @@ impl Connection {
         }
         loop {
             let next = with_scratch(|scratch| {
-                let length = match poll_recv(&self.client, cx, scratch) {
+                let length = match self.client.poll_recv(cx, scratch) {
                     Ok(Poll::Ready(length)) => length,
                     Ok(Poll::Pending) => return Poll::Pending,
-                    Err(_) => return Poll::Ready(Some(Next::Gone)),
+                    Err(error) => return Poll::Ready(Some(self.gone(&error))),
                 };
                 Poll::Ready(match scratch.get(..length) {
                     None | Some([]) => Some(self.ended()),
@@ -156,8 +197,8 @@ impl Connection {
     pub(crate) fn has_unread(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         !self.received.is_empty()
-            || self.client.poll_read_ready(&mut cx).is_ready()
-                && clb_net::peek(&self.client).is_ok_and(|length| length > 0)
+            || self.client.socket().poll_read_ready(&mut cx).is_ready()
+                && clb_net::peek(self.client.socket()).is_ok_and(|length| length > 0)
     }
 
     /// Reads a head from what was received before.
@@ -192,6 +233,15 @@ impl Connection {
         next
     }
 
+    /// The client's connection has failed. Many end TLS with that of the connection and say no
+    /// more (RFC 9112 9.8); between two requests nothing is lost by it.
+    fn gone(&self, error: &io::Error) -> Next {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof if self.received.is_empty() => Next::End,
+            _ => Next::Gone,
+        }
+    }
+
     /// The client has ended its direction.
     fn ended(&self) -> Next {
         match self.received.len() == leading_crlf(&self.received) {
@@ -221,24 +271,24 @@ impl Connection {
         self.timers.clear_all();
         poll_fn(|cx| {
             let due = self.local().tick().checked_add(patience);
-            if !self.timers.is_set(Wait::ClientWrite) {
-                self.timers.set(Wait::ClientWrite, due);
-            }
-            while !rest.is_empty() {
-                match poll_send(&self.client, cx, rest)? {
-                    Poll::Ready(length) => {
-                        rest = rest.get(length..).unwrap_or_default();
-                        self.timers.set(Wait::ClientWrite, due);
-                    }
-                    Poll::Pending => {
-                        return self
-                            .timers
-                            .poll_overdue(cx)
-                            .map(|_| Err(io::ErrorKind::TimedOut.into()));
-                    }
+            let before = rest.len();
+            let mut sent = Poll::Ready(0);
+            while !rest.is_empty() && sent.is_ready() {
+                sent = self.client.poll_send(cx, rest)?;
+                if let Poll::Ready(length) = sent {
+                    rest = rest.get(length..).unwrap_or_default();
                 }
             }
-            Poll::Ready(Ok::<_, io::Error>(()))
+            if sent.is_ready() && self.client.poll_flush(cx)?.is_ready() {
+                return Poll::Ready(Ok::<_, io::Error>(()));
+            }
+            let has_moved = self.client.take_moved() || rest.len() < before;
+            if has_moved || !self.timers.is_set(Wait::ClientWrite) {
+                self.timers.set(Wait::ClientWrite, due);
+            }
+            self.timers
+                .poll_overdue(cx)
+                .map(|_| Err(io::ErrorKind::TimedOut.into()))
         })
         .await?;
         self.admission.count_bytes(0, data.len() as u64);
@@ -260,6 +310,17 @@ impl Connection {
         }
     }
 
+    /// Tells a client that it has to speak TLS here.
+    async fn speak_tls(&mut self) {
+        if let Next::Answer(answer) = self.refuse(400, "this port speaks HTTPS", false) {
+            self.count(answer.status);
+            match self.answer(*answer).await {
+                Outcome::Linger => self.linger().await,
+                _ => reset(self.client.socket()),
+            }
+        }
+    }
+
     /// Counts a request that the gateway answers without asking anybody.
     fn count(&self, status: u16) {
         let finished = FinishedRequest {
@@ -274,11 +335,12 @@ impl Connection {
 
     /// Closes so that the client can read what it was sent.
     async fn linger(&mut self) {
-        if clb_net::shutdown_write(&self.client).is_err() {
+        self.client.close();
+        if clb_net::shutdown_write(self.client.socket()).is_err() {
             return;
         }
         let end = Instant::now().checked_add(LINGER);
-        let (client, timers) = (&self.client, &mut self.timers);
+        let (client, timers) = (self.client.socket(), &mut self.timers);
         timers.clear_all();
         timers.set(Wait::ClientWrite, end);
         timers.set(Wait::ClientRead, Instant::now().checked_add(LINGER_SILENCE));
@@ -315,7 +377,7 @@ impl Connection {
         };
         if let Err(broken) = relay(&session, Some(Box::new(ahead))).await {
             tracing::debug!(%broken, "both sides of a tunnel reset");
-            reset(&self.client);
+            reset(self.client.socket());
             reset(&tunnel.backend);
         }
     }
@@ -326,17 +388,30 @@ fn reset(stream: &TcpStream) {
     let _ = clb_net::set_linger_zero(stream);
 }
 
+/// Shakes hands with a client and serves it.
+async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, cell: ListenerCell, seat: Seat) {
+    let (stream, arrival) = Arrival::new(accepted, cell, seat);
+    let Some(task) = arrival.admission.task() else {
+        return;
+    };
+    let local = Rc::clone(&arrival.seat.service().local);
+    match Box::pin(shake_hands(stream, tls, local, task)).await {
+        Shaken::Done(stream) => serve(Connection::new(Client::Tls(stream), arrival)).await,
+        Shaken::PlainHttp(stream) => {
+            let mut connection = Connection::new(Client::Plain(stream), arrival);
+            Box::pin(connection.speak_tls()).await;
+        }
+        Shaken::Failed => {}
+    }
+}
+
 /// Serves a client. Dropping the future closes both sides.
 async fn serve(mut connection: Connection) {
     connection.local().tick();
-    if let Err(error) = clb_net::set_nodelay(&connection.client) {
-        // The client is gone; the first read will find that out.
-        tracing::trace!(%error, "TCP_NODELAY");
-    }
     let mut patience = connection.local().settings().client_header;
     loop {
         let outcome = match connection.next(patience).await {
-            Next::End => return,
+            Next::End => return connection.client.close(),
             Next::Gone => Outcome::Reset,
             Next::Answer(answer) => {
                 connection.count(answer.status);
@@ -346,14 +421,14 @@ async fn serve(mut connection: Connection) {
         };
         match outcome {
             Outcome::Keep => patience = connection.local().settings().client_keepalive,
-            Outcome::Close => return,
+            Outcome::Close => return connection.client.close(),
             Outcome::Linger => return Box::pin(connection.linger()).await,
-            Outcome::Reset => return reset(&connection.client),
+            Outcome::Reset => return reset(connection.client.socket()),
             Outcome::Cut(rest) => {
-                if Box::pin(connection.send(&rest)).await.is_err() {
-                    reset(&connection.client);
-                }
-                return;
+                return match Box::pin(connection.send(&rest)).await {
+                    Ok(()) => connection.client.close(),
+                    Err(_) => reset(connection.client.socket()),
+                };
             }
             Outcome::Tunnel(tunnel) => return Box::pin(connection.tunnel(*tunnel)).await,
         }

@@ -98,7 +98,7 @@ pub(crate) async fn exchange(
         let (addr, binding) = (pick.addr(), pick.binding());
         order.set_cookie = order.sticky.as_ref().and_then(|sticky| {
             let name = &local.settings().session_cookie;
-            sticky.cookie(&pick, &order.pool, &local, name, false)
+            sticky.cookie(&pick, &order.pool, &local, name, connection.client.is_tls())
         });
         let live = Arc::clone(pick.live());
         let Some(task) = connection.admission.task() else {

@@ -11,10 +11,12 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use clb_l4::io::Stream as _;
 use clb_snapshot::{Admission, HttpSettings};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::http1::{BadAnswer, HeadScanner};
 use crate::local::Local;
 use crate::order::Order;
@@ -80,7 +82,7 @@ pub(crate) enum Failure {
 
 /// What an attempt works on.
 pub(crate) struct Forward<'a> {
-    pub(crate) client: &'a TcpStream,
+    pub(crate) client: &'a Client,
     pub(crate) backend: &'a TcpStream,
     pub(crate) order: &'a mut Order,
     /// Octets from the client that were not used yet.
@@ -131,7 +133,7 @@ impl<'a> Forward<'a> {
         reason = "each is one thing that the attempt works on"
     )]
     pub(crate) fn new(
-        client: &'a TcpStream,
+        client: &'a Client,
         backend: &'a TcpStream,
         order: &'a mut Order,
         received: &'a mut Vec<u8>,
@@ -229,10 +231,9 @@ impl<'a> Forward<'a> {
         if !self.state.is_watched || !self.received.is_empty() {
             return None;
         }
-        while self.client.poll_read_ready(cx).is_ready() {
-            let peeked = self
-                .client
-                .try_io(tokio::io::Interest::READABLE, || clb_net::peek(self.client));
+        let socket = self.client.socket();
+        while socket.poll_read_ready(cx).is_ready() {
+            let peeked = socket.try_io(tokio::io::Interest::READABLE, || clb_net::peek(socket));
             match peeked {
                 Ok(_) => {
                     self.state.is_watched = false;

@@ -10,7 +10,7 @@ use crate::body::Body;
 use crate::connection::{Connection, Next};
 use crate::http1::{
     HeadLimits, Refusal, Request, RequestAdditions, Scheme, check_request_line, leading_crlf,
-    parse_request, parse_whole_request, write_request,
+    parse_request_over, parse_whole_request, write_request,
 };
 use crate::local::Local;
 use crate::order::{Order, RequestId};
@@ -30,12 +30,16 @@ impl Connection {
             head: settings.request_head,
             fields: settings.request_fields,
         };
+        let scheme = match self.client.is_tls() {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        };
         let start = leading_crlf(data);
         let local = std::rc::Rc::clone(self.local());
         let mut fields = local.fields.borrow_mut();
         if self.scanner.is_fresh() {
             let data = data.get(start..).unwrap_or_default();
-            if let Some(request) = parse_whole_request(Scheme::Http, data, &limits, &mut fields) {
+            if let Some(request) = parse_whole_request(scheme, data, &limits, &mut fields) {
                 let used = start + request.head_length();
                 let rest = data.get(request.head_length()..).unwrap_or_default();
                 return match self.prepare(&request, rest, &local, &settings) {
@@ -71,7 +75,7 @@ impl Connection {
             .unwrap_or_default()
             .split_at_checked(length)
             .unwrap_or_default();
-        let request = parse_request(head, &mut fields);
+        let request = parse_request_over(scheme, head, &mut fields);
         match request.and_then(|request| self.prepare(&request, rest, &local, &settings)) {
             Ok((next, used)) => (Some(next), start + length + used),
             Err(refusal) => (Some(self.refuse_for(refusal, data)), data.len()),
@@ -119,7 +123,8 @@ impl Connection {
         let additions = RequestAdditions {
             client: self.peer.ip(),
             port,
-            https: false,
+            https: self.client.is_tls(),
+            client_certificate: self.client.certificate_fields(),
             request_id: &id,
             default_host: default_host.as_bytes(),
             via: settings.via,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::http1::Fields;
 use crate::http1::date::imf_fixdate;
 use crate::idle::Idle;
+use crate::tls::Handshakes;
 
 /// Buffers that are kept for the next request: two for each of 128 in flight.
 const SPARE_BUFFERS: usize = 256;
@@ -33,6 +34,8 @@ pub(crate) struct Local {
     board: Arc<Board>,
     /// Backend connections that wait for their next request.
     pub(crate) idle: Idle,
+    /// TLS handshakes in progress.
+    pub(crate) handshakes: Handshakes,
     /// Where the fields of a head are found while it is read.
     pub(crate) fields: RefCell<Fields>,
     /// Buffers for routing.
@@ -68,6 +71,7 @@ impl Local {
                 worker: worker.index(),
                 board: Arc::clone(worker.board()),
                 idle: Idle::default(),
+                handshakes: Handshakes::default(),
                 fields: RefCell::default(),
                 routing: RefCell::new(Scratch::new()),
                 spare: RefCell::default(),

@@ -20,6 +20,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
     port: 80,
     https: false,
+    client_certificate: b"",
     request_id: b"ours",
     default_host: b"127.10.0.1",
     via: true,

@@ -47,16 +47,19 @@ pub enum Refusal {
     NoBackend,
     /// Every backend that was tried failed.
     BackendsFailed,
+    /// [`HttpSettings::tls_handshakes`] were in progress; the oldest was refused.
+    TlsHandshakes,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Connections,
         Self::Descriptors,
         Self::Memory,
         Self::NoBackend,
         Self::BackendsFailed,
+        Self::TlsHandshakes,
     ];
 
     /// The reason as a metric's label.
@@ -68,6 +71,7 @@ impl Refusal {
             Self::Memory => "memory",
             Self::NoBackend => "no_backend",
             Self::BackendsFailed => "backends_failed",
+            Self::TlsHandshakes => "tls_handshakes",
         }
     }
 }
@@ -80,6 +84,7 @@ pub struct Refusals {
     memory: AtomicU64,
     no_backend: AtomicU64,
     backends_failed: AtomicU64,
+    tls_handshakes: AtomicU64,
 }
 
 impl Refusals {
@@ -101,6 +106,7 @@ impl Refusals {
             Refusal::Memory => &self.memory,
             Refusal::NoBackend => &self.no_backend,
             Refusal::BackendsFailed => &self.backends_failed,
+            Refusal::TlsHandshakes => &self.tls_handshakes,
         }
     }
 }
@@ -461,7 +467,7 @@ mod tests {
             (0..times).for_each(|_| refused.count(reason));
         }
         let totals = Refusal::ALL.map(|reason| refused.total(reason));
-        assert_eq!(totals, [1, 2, 3, 4, 5]);
+        assert_eq!(totals, [1, 2, 3, 4, 5, 6]);
         let mut names = Refusal::ALL.map(Refusal::name).to_vec();
         names.sort_unstable();
         names.dedup();

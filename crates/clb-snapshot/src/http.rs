@@ -20,6 +20,11 @@ pub struct HttpSettings {
     pub backend_keepalive: Duration,
     /// `timeouts.tunnel_idle`: how long an upgraded connection may carry nothing.
     pub tunnel_idle: Duration,
+    /// `timeouts.tls_handshake`: from accept to the end of the TLS handshake.
+    pub tls_handshake: Duration,
+    /// `limits.tls_handshakes`: TLS handshakes in progress, all workers together; the oldest of a
+    /// worker makes room for a new one. `usize::MAX` for no limit.
+    pub tls_handshakes: usize,
     /// `limits.request_line`, octets (414).
     pub request_line: usize,
     /// `limits.request_head`, octets, the request line included (431).
@@ -47,6 +52,8 @@ impl Default for HttpSettings {
             backend_response: Duration::from_secs(60),
             backend_keepalive: Duration::from_secs(60),
             tunnel_idle: Duration::from_secs(900),
+            tls_handshake: Duration::from_secs(10),
+            tls_handshakes: 8_192,
             request_line: 16 * 1024,
             request_head: 64 * 1024,
             request_fields: 128,

@@ -20,6 +20,8 @@ mod pool;
 mod rule;
 mod rule_live;
 mod snapshot;
+mod tls;
+mod tls_live;
 mod view;
 
 pub use clb_model::PoolKey;
@@ -38,4 +40,6 @@ pub use rule_live::{
     RequestTotals, RuleLive,
 };
 pub use snapshot::{Change, Snapshot};
+pub use tls::{ServerTls, ServerTlsError};
+pub use tls_live::{HandshakeFailure, TlsLive};
 pub use view::{Member, PoolView, Stickiness};

@@ -10,6 +10,7 @@ use crate::live::ListenerLive;
 use crate::pool::Pool;
 use crate::rule::Rule;
 use crate::rule_live::RuleLive;
+use crate::tls::ServerTls;
 
 /// Where a listener's sessions or requests go.
 #[derive(Debug, Clone)]
@@ -50,6 +51,9 @@ pub struct Listener {
     /// HTTP and HTTPS: the requests that belong to no rule, for none matched or the load balancer
     /// is classic. Belongs to the id, as `live` does.
     pub requests: Arc<RuleLive>,
+    /// What the next TLS handshake is done with; an HTTPS listener without it takes no connection.
+    /// `None` for other protocols.
+    pub tls: Option<Arc<ServerTls>>,
     /// Its sockets, one for each worker.
     pub sockets: Arc<ListenSockets>,
 }

@@ -20,6 +20,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     client: IpAddr::V6(Ipv6Addr::LOCALHOST),
     port: 443,
     https: false,
+    client_certificate: b"",
     request_id: b"ours",
     default_host: b"127.10.0.1",
     via: true,

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use clb_l4::io::{poll_recv, poll_send, poll_send_vectored, with_scratch};
+use clb_l4::io::{Stream as _, poll_recv, with_scratch};
 
 use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN};
@@ -373,7 +373,7 @@ impl Forward<'_> {
         if used.iter().all(|slice| slice.is_empty()) {
             return Ok(());
         }
-        let sent = match poll_send_vectored(self.client, cx, used) {
+        let sent = match self.client.poll_send_vectored(cx, used) {
             Ok(Poll::Ready(length)) => length,
             Ok(Poll::Pending) => 0,
             Err(_) => return Err(End::ClientGone),
@@ -403,25 +403,34 @@ impl Forward<'_> {
         }
     }
 
+    /// The client takes nothing now.
+    fn wait_for_client_write(&mut self) -> bool {
+        // The backend is not to blame for what it may not send.
+        self.timers.clear(Wait::BackendRead);
+        if self.client.take_moved() || !self.timers.is_set(Wait::ClientWrite) {
+            let due = self.after(self.settings.client_body);
+            self.timers.set(Wait::ClientWrite, due);
+        }
+        false
+    }
+
     /// Sends what waits for the client; false when it does not take all of it now.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         while let Some(waiting @ [_, ..]) = self.state.outgoing.get(self.state.gone..) {
-            match poll_send(self.client, cx, waiting) {
+            match self.client.poll_send(cx, waiting) {
                 Ok(Poll::Ready(length)) => {
                     self.state.gone += length;
                     self.state.bytes_out += length as u64;
                     self.after_send();
                 }
-                Ok(Poll::Pending) => {
-                    // The backend is not to blame for what it may not send.
-                    self.timers.clear(Wait::BackendRead);
-                    if !self.timers.is_set(Wait::ClientWrite) {
-                        self.after_send();
-                    }
-                    return Ok(false);
-                }
+                Ok(Poll::Pending) => return Ok(self.wait_for_client_write()),
                 Err(_) => return Err(End::ClientGone),
             }
+        }
+        match self.client.poll_flush(cx) {
+            Ok(Poll::Ready(())) => self.timers.clear(Wait::ClientWrite),
+            Ok(Poll::Pending) => return Ok(self.wait_for_client_write()),
+            Err(_) => return Err(End::ClientGone),
         }
         let waits = match self.state.flow {
             Flow::Head => matches!(self.state.stage, Stage::Done | Stage::Broken),

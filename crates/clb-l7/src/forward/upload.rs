@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use clb_l4::io::{poll_recv, poll_send, with_scratch};
+use clb_l4::io::{Stream as _, poll_send, with_scratch};
 
 use super::{End, Forward, READS_PER_TURN};
 use crate::body::BodyFault;
@@ -129,7 +129,7 @@ impl Forward<'_> {
             return Ok(true);
         }
         let read = with_scratch(|scratch| {
-            let length = match poll_recv(self.client, cx, scratch) {
+            let length = match self.client.poll_recv(cx, scratch) {
                 Ok(Poll::Ready(length)) => length,
                 Ok(Poll::Pending) => return Ok(false),
                 Err(_) => return Err(End::ClientGone),

@@ -20,6 +20,9 @@ pub struct RequestAdditions<'a> {
     pub port: u16,
     /// Whether the client came over TLS.
     pub https: bool,
+    /// What the client's certificate says: whole field lines, X-SSL-Client-* only. Empty where the
+    /// client showed none.
+    pub client_certificate: &'a [u8],
     /// X-Request-Id where the request has none that is kept. One token.
     pub request_id: &'a [u8],
     /// What Host says where the request has none, as in HTTP/1.0: the address that the client
@@ -177,6 +180,7 @@ fn push_own(
         Version::Http10 => own.http10,
         Version::Http11 => own.http11,
     });
+    out.extend_from_slice(additions.client_certificate);
     if !request.names.contains(Known::XForwardedHost) {
         push_field(b"X-Forwarded-Host: ", host, out);
     }

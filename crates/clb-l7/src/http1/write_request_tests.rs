@@ -7,6 +7,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
     port: 8080,
     https: false,
+    client_certificate: b"",
     request_id: b"id-1",
     default_host: b"127.10.0.1:8080",
     via: false,
@@ -55,6 +56,7 @@ fn the_whole() {
     let additions = RequestAdditions {
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         https: true,
+        client_certificate: b"",
         via: true,
         port: 65535,
         ..ADDITIONS

@@ -77,7 +77,7 @@ fn draining() {
                 lane.remove_listener()?;
                 ensure!(TcpStream::connect(lane.addr).is_err(), "still accepted");
                 Ok(())
-            }).own(),
+            }).own().plain(),
         ],
     );
 }

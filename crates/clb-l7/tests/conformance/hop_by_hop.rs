@@ -124,7 +124,8 @@ fn added_to_requests() {
                 }
                 Ok(())
             })
-            .own(),
+            .own()
+            .plain(),
             passed_once(
                 "X-Client-Proto-Ver of HTTP/1.0",
                 S,
@@ -194,7 +195,8 @@ fn added_to_requests() {
                 get("X-Forwarded-Proto: https\r\n"),
                 |request| request.fields.is("x-forwarded-proto", "http"),
             )
-            .own(),
+            .own()
+            .plain(),
             passed(
                 "X-Forwarded-Host is kept",
                 S,
@@ -213,7 +215,8 @@ fn added_to_requests() {
                     request.fields.is("x-client-proto-ver", "HTTP/1.1")
                 },
             )
-            .own(),
+            .own()
+            .plain(),
             passed(
                 "X-Request-Id is kept",
                 S,
@@ -246,7 +249,8 @@ fn added_to_requests() {
                     request.fields.is("x-forwarded-host", "other")
                 },
             )
-            .own(),
+            .own()
+            .plain(),
             row(
                 "two requests have two ids",
                 S,

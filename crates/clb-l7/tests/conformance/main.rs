@@ -13,6 +13,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+/// Clients do not speak TLS.
+const OVER_TLS: bool = false;
+
 mod absolute_form;
 mod after_answers;
 mod answer_fields;

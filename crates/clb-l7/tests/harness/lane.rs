@@ -2,12 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+use clb_snapshot::ServerTls;
+use rustls::ClientConfig;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::plane::{Plane, Served};
+use super::tls::{Authority, Wrapper, client_config, server_tls};
 use super::wire::{Log, Wire, patience};
 use super::{Place, Settings};
 
@@ -51,9 +55,14 @@ impl Source {
                     members.push(backend.addr);
                     backends.push(backend);
                 }
-                let served = plane.listen(&members);
+                let tls = crate::OVER_TLS.then(tls_pair);
+                let served = plane.listen(&members, tls.as_ref().map(|(tls, _)| Arc::clone(tls)));
+                let wrapper = tls.map(|(_, config)| Wrapper::start(served.addr(), config));
                 Ok(Lane {
-                    addr: served.addr(),
+                    addr: wrapper
+                        .as_ref()
+                        .map_or(served.addr(), |wrapper| wrapper.addr),
+                    _wrapper: wrapper,
                     served: Mutex::new(Some(served)),
                     backends: Backends::Own(backends),
                     log,
@@ -69,6 +78,7 @@ impl Source {
                 {}
                 Ok(Lane {
                     addr: *addr,
+                    _wrapper: None,
                     served: Mutex::new(None),
                     backends: Backends::Given(backend),
                     log,
@@ -151,12 +161,23 @@ fn given_backend() -> MutexGuard<'static, Backend> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A server's side for one listener, and what its clients go by.
+fn tls_pair() -> (Arc<ServerTls>, Arc<ClientConfig>) {
+    let authority = Authority::new("test");
+    let tls = server_tls(&authority.server(), None, None);
+    (
+        tls,
+        client_config(&authority, None, &rustls::version::TLS13),
+    )
+}
+
 /// The request of [`Lane::barrier`].
 const BARRIER: &str = "/barrier-of-the-test";
 
 /// What one row works with.
 pub struct Lane<'a> {
     pub addr: SocketAddr,
+    _wrapper: Option<Wrapper>,
     served: Mutex<Option<Served<'a>>>,
     backends: Backends<'a>,
     pub log: Log,

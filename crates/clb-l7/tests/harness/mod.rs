@@ -6,13 +6,18 @@
 //! its only backend. Rows that need more than that (settings, other backends) are left out there.
 //! `CLB_HTTP_ROW` runs only the rows whose area or name contains it.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
 
 mod kinds;
 mod lane;
 mod message;
-mod plane;
+pub mod plane;
 mod steps;
+pub mod tls;
 mod wire;
 
 pub use clb_snapshot::HttpSettings as Settings;
@@ -53,6 +58,8 @@ pub struct Row {
     pool: Vec<Place>,
     /// Whether it needs the gateway of this crate (settings, several backends, its own fields).
     own: bool,
+    /// Whether it names the scheme, or what only a client without a wrapper sees.
+    plain: bool,
     script: Script,
 }
 
@@ -69,6 +76,7 @@ pub fn row(
         why,
         pool: vec![Place::Alive],
         own: false,
+        plain: false,
         script: Box::new(script),
     }
 }
@@ -77,6 +85,12 @@ impl Row {
     /// Only for the gateway of this crate.
     pub fn own(mut self) -> Self {
         self.own = true;
+        self
+    }
+
+    /// Not over TLS: it names the scheme, or the gateway's own address.
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
         self
     }
 
@@ -101,6 +115,7 @@ pub fn run_with(area: &str, settings: Settings, rows: Vec<Row>) {
         .into_iter()
         .filter(|row| row.name.contains(&wanted) || area.contains(&wanted))
         .filter(|row| source.is_own() || !row.own)
+        .filter(|row| !crate::OVER_TLS || !row.plain)
         .collect();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, RuleLive, Service, Snapshot, Stickiness,
+    PoolView, RuleLive, ServerTls, Service, Snapshot, Stickiness,
 };
 use tokio::runtime::Builder;
 
@@ -19,7 +19,7 @@ use super::wire::patience;
 const WORKERS: usize = 1;
 
 pub struct Plane {
-    board: Arc<Board>,
+    pub board: Arc<Board>,
     publishing: Mutex<()>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -37,8 +37,8 @@ impl Plane {
         }
     }
 
-    /// Serves an HTTP listener with these backends.
-    pub fn listen(&self, backends: &[SocketAddr]) -> Served<'_> {
+    /// Serves an HTTP listener with these backends, or an HTTPS listener.
+    pub fn listen(&self, backends: &[SocketAddr], tls: Option<Arc<ServerTls>>) -> Served<'_> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
         let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
@@ -58,10 +58,14 @@ impl Plane {
             id,
             lb: LbId::from_number(1),
             addr,
-            protocol: Protocol::Http,
+            protocol: match tls {
+                Some(_) => Protocol::Https,
+                None => Protocol::Http,
+            },
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
             requests: Arc::new(RuleLive::new(WORKERS)),
+            tls,
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         self.publish(|snapshot| snapshot.insert(listener));
@@ -109,6 +113,30 @@ pub struct Served<'a> {
 impl Served<'_> {
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What its handshakes are done with now.
+    pub fn tls(&self) -> Arc<ServerTls> {
+        let snapshot = self.plane.board.snapshot();
+        Arc::clone(snapshot.get(self.id).unwrap().tls.as_ref().unwrap())
+    }
+
+    /// Gives the listener another certificate, or takes it away.
+    pub fn replace_tls(&self, tls: Option<Arc<ServerTls>>) {
+        self.plane.publish(|snapshot| {
+            let old = snapshot.get(self.id).unwrap();
+            snapshot.insert(Arc::new(Listener {
+                id: old.id,
+                lb: old.lb,
+                addr: old.addr,
+                protocol: old.protocol,
+                service: old.service.clone(),
+                live: Arc::clone(&old.live),
+                requests: Arc::clone(&old.requests),
+                tls,
+                sockets: Arc::clone(&old.sockets),
+            }))
+        });
     }
 }
 

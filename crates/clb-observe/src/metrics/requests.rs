@@ -140,6 +140,7 @@ mod tests {
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(2)),
             requests: Arc::new(RuleLive::new(2)),
+            tls: None,
             sockets: Arc::new(ListenSockets::tcp(Vec::new())),
         })
     }

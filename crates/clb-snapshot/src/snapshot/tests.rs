@@ -15,6 +15,7 @@ fn listener(number: u64) -> Arc<Listener> {
         service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(1)),
         requests: Arc::new(RuleLive::new(1)),
+        tls: None,
         sockets: Arc::new(ListenSockets::tcp(Vec::new())),
     })
 }

@@ -126,6 +126,7 @@ impl Plane {
                 service: Service::Rules(router),
                 live: Arc::clone(&served.live),
                 requests: Arc::clone(&served.requests),
+                tls: served.tls.clone(),
                 sockets: Arc::clone(&served.sockets),
             };
             self.snapshot = self.snapshot.insert(Arc::new(listener));

@@ -1,0 +1,252 @@
+//! A connection after its handshake.
+//!
+//! Ciphertext is read into one buffer that all connections of the worker share, and decrypted from
+//! there into the caller's. What the socket does not take of the ciphertext to be sent is kept with
+//! the connection, at most one full send (64 KiB), and nothing more is taken before it is gone: so
+//! backpressure reaches the backend.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice, Read as _, Write};
+use std::task::{Context, Poll, Waker};
+
+use clb_l4::io::{SCRATCH_BYTES, poll_recv, poll_send, poll_send_vectored};
+use rustls::ServerConnection;
+use tokio::net::TcpStream;
+
+/// The longest content of one record (RFC 8446 5.1).
+const RECORD: usize = 16 * 1024;
+/// Octets of ciphertext that are read at once: what comes out of them and of the record that was
+/// begun before fits into the worker's shared buffer.
+const CIPHERTEXT: usize = SCRATCH_BYTES - RECORD;
+/// The least that is read at once; rustls takes in no more in one step.
+const LEAST: usize = 4 * 1024;
+
+thread_local! {
+    /// Borrowed within one poll only.
+    static CIPHERTEXT_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHERTEXT].into());
+}
+
+/// Lends the buffer for what comes from sockets, its first `length` octets at most. `within` must
+/// not call this again.
+pub(super) fn with_ciphertext<T>(length: usize, within: impl FnOnce(&mut [u8]) -> T) -> T {
+    CIPHERTEXT_BUFFER.with_borrow_mut(|buffer| {
+        let length = length.min(buffer.len());
+        within(buffer.get_mut(..length).unwrap_or_default())
+    })
+}
+
+/// A connection after its handshake.
+#[derive(Debug)]
+pub(crate) struct TlsStream {
+    socket: TcpStream,
+    session: RefCell<ServerConnection>,
+    certificate_fields: Box<[u8]>,
+    has_moved: Cell<bool>,
+    /// close_notify was given to rustls.
+    is_closed: Cell<bool>,
+}
+
+impl TlsStream {
+    /// `certificate_fields` is what backends learn of the client's certificate.
+    pub(super) fn new(
+        socket: TcpStream,
+        session: ServerConnection,
+        certificate_fields: Box<[u8]>,
+    ) -> Self {
+        Self {
+            socket,
+            session: RefCell::new(session),
+            certificate_fields,
+            has_moved: Cell::new(false),
+            is_closed: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn certificate_fields(&self) -> &[u8] {
+        &self.certificate_fields
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Whether ciphertext has gone since it was asked last.
+    pub(crate) fn take_moved(&self) -> bool {
+        self.has_moved.take()
+    }
+
+    /// Receives once; 0 is the client's close_notify.
+    ///
+    /// # Errors
+    /// What recv(2) reports; `InvalidData` for what breaks TLS; `UnexpectedEof` when the connection
+    /// ends without close_notify: more may have been meant to come (RFC 8446 6.1).
+    pub(crate) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> io::Result<Poll<usize>> {
+        let mut session = self.session.borrow_mut();
+        match session.reader().read(buffer) {
+            // Left from the last time, when the caller's buffer was small or the handshake ended.
+            Ok(length) => return Ok(Poll::Ready(length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        // Nothing decrypted waits now, and rustls stops taking in when much does.
+        let room = buffer.len().saturating_sub(RECORD).max(LEAST);
+        with_ciphertext(room, |ciphertext| {
+            loop {
+                let Poll::Ready(length) = poll_recv(&self.socket, cx, ciphertext)? else {
+                    return Ok(Poll::Pending);
+                };
+                let Some(data @ [_, ..]) = ciphertext.get(..length) else {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                };
+                let decrypted = decrypt(&mut session, data, buffer);
+                // What rustls has to say to that: an alert, an update of keys.
+                let answered = self.flush(&mut session, cx);
+                let (length, is_end) = decrypted?;
+                let _ = answered?;
+                if length > 0 || is_end {
+                    return Ok(Poll::Ready(length));
+                }
+            }
+        })
+    }
+
+    /// Takes octets to be sent, 64 KiB at most, into as few records as can be; sends what the
+    /// socket takes.
+    ///
+    /// # Errors
+    /// What send(2) reports; what is wrong with the session.
+    pub(crate) fn poll_send_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> io::Result<Poll<usize>> {
+        let mut session = self.session.borrow_mut();
+        if self.flush(&mut session, cx)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        let length = write(&mut session, pieces)?;
+        // Pending is for the next call, or for a flush, to find out.
+        let _ = self.flush(&mut session, cx)?;
+        Ok(Poll::Ready(length))
+    }
+
+    /// Ready when the socket has all that was taken.
+    ///
+    /// # Errors
+    /// What send(2) reports.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        self.flush(&mut self.session.borrow_mut(), cx)
+    }
+
+    /// Ends our direction: close_notify, then the connection's own end.
+    ///
+    /// # Errors
+    /// What send(2) and shutdown(2) report.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let mut session = self.session.borrow_mut();
+        self.notify(&mut session);
+        match self.flush(&mut session, cx)? {
+            Poll::Ready(()) => clb_net::shutdown_write(&self.socket).map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Sends close_notify if the socket takes it at once: one that has room for nothing has lost
+    /// its client anyway.
+    pub(crate) fn close(&self) {
+        let mut session = self.session.borrow_mut();
+        self.notify(&mut session);
+        let _ = self.flush(&mut session, &mut Context::from_waker(Waker::noop()));
+    }
+
+    fn notify(&self, session: &mut ServerConnection) {
+        if !self.is_closed.replace(true) {
+            session.send_close_notify();
+        }
+    }
+
+    fn flush(&self, session: &mut ServerConnection, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while session.wants_write() {
+            if flush_once(&self.socket, session, cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            self.has_moved.set(true);
+        }
+        Ok(Poll::Ready(()))
+    }
+}
+
+/// Encrypts into as few records as can be; rustls takes several pieces by way of a list of its own.
+fn write(session: &mut ServerConnection, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+    match (filled.next(), filled.next()) {
+        (Some(only), None) => session.writer().write(only),
+        _ => session.writer().write_vectored(pieces),
+    }
+}
+
+/// Sends ciphertext once.
+pub(super) fn flush_once(
+    socket: &TcpStream,
+    session: &mut ServerConnection,
+    cx: &mut Context<'_>,
+) -> io::Result<Poll<()>> {
+    match session.write_tls(&mut Sink { socket, cx }) {
+        Ok(_) => Ok(Poll::Ready(())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Poll::Pending),
+        Err(error) => Err(error),
+    }
+}
+
+/// Decrypts into `buffer`; how many octets came out of it, and whether the client's end came.
+fn decrypt(
+    session: &mut ServerConnection,
+    mut data: &[u8],
+    buffer: &mut [u8],
+) -> io::Result<(usize, bool)> {
+    let (mut filled, mut is_end) = (0, false);
+    while !data.is_empty() && !is_end {
+        session.read_tls(&mut data)?;
+        let state = session
+            .process_new_packets()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        // Whatever follows close_notify is for nobody.
+        is_end = state.peer_has_closed();
+        let rest = buffer.get_mut(filled..).unwrap_or_default();
+        if state.plaintext_bytes_to_read() > 0 && !rest.is_empty() {
+            filled += session.reader().read(rest)?;
+        }
+    }
+    Ok((filled, is_end))
+}
+
+/// A socket as rustls writes to one.
+struct Sink<'a, 'w, 'c> {
+    socket: &'a TcpStream,
+    cx: &'w mut Context<'c>,
+}
+
+impl Write for Sink<'_, '_, '_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        done(poll_send(self.socket, self.cx, data)?)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        done(poll_send_vectored(self.socket, self.cx, pieces)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn done(sent: Poll<usize>) -> io::Result<usize> {
+    match sent {
+        Poll::Ready(length) => Ok(length),
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
