@@ -92,15 +92,8 @@ impl Plane {
                 continue;
             };
             let listener = Listener {
-                id,
-                lb: served.lb,
-                addr: served.addr,
-                protocol: served.protocol,
-                service: served.service.clone(),
-                live: Arc::clone(&served.live),
-                requests: Arc::clone(&served.requests),
                 tls: Some(tls),
-                sockets: Arc::clone(&served.sockets),
+                ..Listener::clone(served)
             };
             self.snapshot = self.snapshot.insert(Arc::new(listener));
             self.is_changed = true;
