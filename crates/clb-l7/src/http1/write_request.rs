@@ -29,6 +29,8 @@ pub struct RequestAdditions<'a> {
     /// came to, with its port if it is not the scheme's (RFC 9110, section 7.1). If it is empty,
     /// so is Host.
     pub default_host: &'a [u8],
+    /// Whether the client speaks HTTP/2: what X-Client-Proto-Ver and Via say then.
+    pub http2: bool,
     /// Whether Via is added (RFC 9110, section 7.6.3).
     pub via: bool,
     /// The name of the gateway's own cookie, which the backend does not see.
@@ -165,6 +167,7 @@ fn push_own(
     out.extend_from_slice(b"\r\nX-Client-Proto: ");
     out.extend_from_slice(scheme);
     out.extend_from_slice(match request.version {
+        _ if additions.http2 => b"\r\nX-Client-Proto-Ver: HTTP/2\r\n".as_slice(),
         Version::Http10 => b"\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
         Version::Http11 => b"\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
     });
@@ -178,6 +181,7 @@ fn push_own(
     if additions.via {
         // The version is that of the message received.
         out.extend_from_slice(match request.version {
+            _ if additions.http2 => b"Via: 2 clbd\r\n".as_slice(),
             Version::Http10 => b"Via: 1.0 clbd\r\n",
             Version::Http11 => b"Via: 1.1 clbd\r\n",
         });
