@@ -22,7 +22,8 @@ pub(crate) const MAX_ELEMENTS: usize = 1000;
 struct Placed {
     /// As the client wrote the name.
     sent: String,
-    value: String,
+    /// Wiped when it is dropped: it may be a private key.
+    value: Zeroizing<String>,
 }
 
 /// What was received, by row of the table and index.
@@ -107,6 +108,7 @@ fn place(rows: &mut Rows, key: (usize, u16), sent: String, value: String) -> Opt
             echo(&other.sent)
         ))),
         _ => {
+            let value = Zeroizing::new(value);
             rows.insert(key, Placed { sent, value });
             None
         }

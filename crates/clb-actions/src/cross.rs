@@ -225,6 +225,28 @@ pub(crate) fn create_seventh_listeners(params: &Params) -> Checked {
     Ok(())
 }
 
+pub(crate) fn modify_seventh_listener(params: &Params) -> Checked {
+    certificates(params)
+}
+
+/// The new certificate is stored already, or comes along with its name.
+pub(crate) fn replace_cert(params: &Params) -> Checked {
+    if !params.is_given("newCertId") && !params.is_given("newCertContent") {
+        return Err(params.refuse(
+            "newCertId",
+            "required, or newCertContent and newCertName in its place, but both are absent or empty",
+        ));
+    }
+    if !params.is_given("newCertContent") {
+        refuse_given(
+            params,
+            &["newCertKey"],
+            "belongs to an uploaded certificate, but newCertContent is absent",
+        )?;
+    }
+    upload(params, "newCertId", "newCertContent", &["newCertName"])
+}
+
 pub(crate) fn delete_forward_listener(params: &Params) -> Checked {
     one_of_two(params, "listenerId", "listenerId", "listenerIds")
 }

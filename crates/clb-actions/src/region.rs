@@ -31,6 +31,15 @@ pub fn full_name(name: &str) -> &str {
         .map_or(name, |(_, full)| full)
 }
 
+/// The short name of a region where there is one, otherwise `name` itself.
+#[must_use]
+pub fn short_name(name: &str) -> &str {
+    SHORT_NAMES
+        .iter()
+        .find(|(_, full)| *full == name)
+        .map_or(name, |(short, _)| short)
+}
+
 /// Whether two names, short or full, mean the same region.
 #[must_use]
 pub fn same_region(one: &str, other: &str) -> bool {
@@ -48,6 +57,9 @@ mod tests {
         assert!(same_region("own-datacenter", "own-datacenter"));
         assert!(!same_region("sh", "ap-guangzhou"));
         assert!(!same_region("GZ", "ap-guangzhou"));
+        assert_eq!(short_name("ap-guangzhou"), "gz");
+        assert_eq!(short_name("gz"), "gz");
+        assert_eq!(short_name("own-datacenter"), "own-datacenter");
     }
 
     #[test]

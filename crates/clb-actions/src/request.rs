@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::common::{self, Credentials};
 use crate::echo::echo;
@@ -146,6 +147,12 @@ impl Gatekeeper {
         });
         lock(&self.limiter).retain(|key| settings.keys.get(key).is_some());
         *lock(&self.settings) = settings;
+    }
+
+    /// `[api] region`
+    #[must_use]
+    pub fn region(&self) -> String {
+        lock(&self.settings).region.clone()
     }
 
     /// Replaces the limits.
@@ -363,7 +370,8 @@ fn is_signed_by(
     pairs: &[Pair],
     credentials: &Credentials<'_>,
 ) -> bool {
-    let canonical = canonical_parameters(pairs);
+    // A certKey is in it.
+    let canonical = Zeroizing::new(canonical_parameters(pairs));
     let bare = without_port(received.host);
     let own = [Some(received.host), (bare != received.host).then_some(bare)];
     own.into_iter()
@@ -371,6 +379,7 @@ fn is_signed_by(
         .chain(settings.hosts.iter().map(String::as_str))
         .any(|host| {
             let text = with_prefix(received.method.as_str(), host, received.path, &canonical);
+            let text = Zeroizing::new(text);
             verify(
                 key.secret_key(),
                 credentials.algorithm,

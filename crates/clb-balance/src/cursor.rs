@@ -2,16 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_utils::CachePadded;
-
 /// A pool's place in its [`Sequence`](crate::Sequence), shared by all workers.
 ///
 /// One `fetch_add` a pick hands out tickets without gaps, so that any window of one cycle of
 /// tickets holds each member exactly as often as its share says, whichever workers drew them.
 /// It outlives the sequences it points into: a new sequence goes on at the ticket's place modulo
 /// its own length.
+///
+/// It is not padded to a cache line of its own: it belongs beside what every pick of its pool
+/// changes anyway.
 #[derive(Debug, Default)]
-pub struct Cursor(CachePadded<AtomicU64>);
+pub struct Cursor(AtomicU64);
 
 impl Cursor {
     /// A cursor at ticket 0.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use crate::document::{Document, Values, read};
+use crate::files;
 use crate::problems::{Collector, Problems};
 use crate::shape::*;
 use crate::value::Value;
@@ -96,6 +97,10 @@ fn assemble(
             domain_suffix: text(root, "vips.domain_suffix")?,
         },
         instances: elements("instances").iter().filter_map(instance).collect(),
+        certificates: elements("certificates")
+            .iter()
+            .filter_map(|values| files::certificate(values, folder, problems))
+            .collect(),
         backends: Backends {
             networks: networks(root, "backends.networks")?,
         },
@@ -117,6 +122,7 @@ fn assemble(
             listeners_per_load_balancer: number(root, "limits.listeners_per_load_balancer")?,
             rules_per_listener: number(root, "limits.rules_per_listener")?,
             backends_per_pool: number(root, "limits.backends_per_pool")?,
+            certificates: number(root, "limits.certificates")?,
         },
         timeouts: Timeouts {
             client_header: duration(root, "timeouts.client_header")?,
@@ -142,6 +148,9 @@ fn assemble(
                 _ => HttpMethod::Get,
             },
             passive: boolean(root, "health.passive")?,
+        },
+        store: Store {
+            key: files::store_key(root, folder, problems),
         },
         prices: Prices {
             public: i64::try_from(number(root, "prices.public")?).ok()?,
@@ -325,6 +334,7 @@ fn check_together(config: &Config, document: &Document, problems: &mut Collector
     };
     unique("instances", "instances.id", problems);
     unique("api.keys", "api.keys.secret_id", problems);
+    unique("certificates", "certificates.id", problems);
     for values in document.arrays.get("instances").into_iter().flatten() {
         if let Some(Value::Address(ip)) = values.given("instances.ip").map(|placed| &placed.value)
             && let Some(reason) = unfit(*ip, &config.backends.networks)

@@ -38,19 +38,17 @@ pub const TABLES: &[&str] = &[
     "persistence",
     "http",
     "health",
+    "store",
     "access_log",
     "prices",
     "log",
 ];
 
 /// Sections that are written once for each element, `[[name]]`.
-pub const ARRAYS: &[&str] = &["api.keys", "instances"];
+pub const ARRAYS: &[&str] = &["api.keys", "instances", "certificates"];
 
 /// Sections of later versions, and what they come with.
-pub const LATER_ARRAYS: &[(&str, &str)] = &[
-    ("certificates", "HTTPS"),
-    ("load_balancers", "the declared configuration"),
-];
+pub const LATER_ARRAYS: &[(&str, &str)] = &[("load_balancers", "the declared configuration")];
 
 const DURATION: Kind = Kind::Duration { zero: false };
 const DURATION_OR_NONE: Kind = Kind::Duration { zero: true };
@@ -211,6 +209,28 @@ pub const KEYS: &[Key] = &[
         "[\"0.0.0.0/0\", \"::/0\"]",
         "Where backend addresses may lie.",
     ),
+    required(
+        "certificates.id",
+        Kind::CertificateId,
+        "certId or certCaId under which listeners use it.",
+    ),
+    now(
+        "certificates.name",
+        Kind::Text,
+        "\"\"",
+        "Its name, for people.",
+    ),
+    required(
+        "certificates.cert",
+        Kind::Path,
+        "PEM file: the server's certificate and then each one's issuer, or client CAs.",
+    ),
+    now(
+        "certificates.key",
+        Kind::Path,
+        "\"-\"",
+        "PEM file of the private key, without passphrase. Without it the certificates are client CAs.",
+    ),
     now(
         "limits.connections",
         COUNT,
@@ -320,11 +340,10 @@ pub const KEYS: &[Key] = &[
         "1000",
         "Backends of one pool; 0 is no limit.",
     ),
-    later(
+    now(
         "limits.certificates",
         COUNT,
         "10000",
-        "HTTPS",
         "Stored certificates; 0 is no limit.",
     ),
     now(
@@ -443,6 +462,12 @@ pub const KEYS: &[Key] = &[
         Kind::Bool,
         "true",
         "Whether failing traffic takes a backend out for a while.",
+    ),
+    now(
+        "store.key_file",
+        Kind::Path,
+        "\"-\"",
+        "File with 64 hexadecimal digits, readable by its owner only: private keys are kept encrypted with it.",
     ),
     later(
         "access_log.enabled",

@@ -6,6 +6,7 @@
 
 mod config;
 mod document;
+mod files;
 pub mod keys;
 mod problems;
 mod reference;
@@ -16,9 +17,11 @@ mod value;
 mod tests;
 
 pub use config::{load, parse};
+pub use files::certificate_warnings;
 pub use problems::Problems;
 pub use reference::reference;
 pub use shape::{
-    Access, Admin, Api, ApiKey, ApiTls, Backends, Config, Health, Http, HttpMethod, Instance,
-    Limits, Log, LogFormat, LogLevel, Prices, Secret, Timeouts, Vips, Workers,
+    Access, Admin, Api, ApiKey, ApiTls, Backends, Certificate, Config, Health, Http, HttpMethod,
+    Instance, Limits, Log, LogFormat, LogLevel, Prices, Secret, Store, StoreKey, Timeouts, Vips,
+    Workers,
 };

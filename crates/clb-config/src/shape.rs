@@ -115,6 +115,42 @@ pub struct Instance {
     pub wan_ips: Vec<IpAddr>,
 }
 
+/// `[[certificates]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// certId, unique: eight characters of a-z0-9.
+    pub id: String,
+    /// certName.
+    pub name: String,
+    /// A server's chain and key, or client CAs.
+    pub content: clb_cert::Content,
+}
+
+/// What private keys are encrypted with: wiped when dropped, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreKey(pub(crate) Zeroizing<[u8; 32]>);
+
+impl StoreKey {
+    /// The key itself.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Content of `key_file`; none: private keys are stored in clear.
+    pub key: Option<StoreKey>,
+}
+
 /// `[backends]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backends {
@@ -159,6 +195,8 @@ pub struct Limits {
     pub rules_per_listener: u64,
     /// Count.
     pub backends_per_pool: u64,
+    /// Count.
+    pub certificates: u64,
 }
 
 /// `[timeouts]`
@@ -278,6 +316,8 @@ pub struct Config {
     pub vips: Vips,
     /// `[[instances]]`
     pub instances: Vec<Instance>,
+    /// `[[certificates]]`
+    pub certificates: Vec<Certificate>,
     /// `[backends]`
     pub backends: Backends,
     /// `[limits]`
@@ -288,6 +328,8 @@ pub struct Config {
     pub http: Http,
     /// `[health]`
     pub health: Health,
+    /// `[store]`
+    pub store: Store,
     /// `[prices]`
     pub prices: Prices,
     /// `[log]`

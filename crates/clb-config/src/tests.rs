@@ -118,8 +118,8 @@ fn each_problem_has_its_place_and_says_what_is_allowed() {
             "clb.toml:2:13: vips.interface = \"eth0\": not available yet, it comes with address management; until then only its default \"\" is accepted",
         ),
         (
-            "[[certificates]]\nid = \"x\"",
-            "clb.toml:1:3: [[certificates]]: not available yet, it comes with HTTPS",
+            "[[load_balancers]]\nname = \"x\"",
+            "clb.toml:1:3: [[load_balancers]]: not available yet, it comes with the declared configuration",
         ),
         (
             "[api.keys]\nx = 1",
@@ -230,4 +230,104 @@ proptest! {
             }
         }
     }
+}
+
+/// A certificate and its key, in files beside clb.toml.
+fn with_certificate(dir: &Path) -> std::path::PathBuf {
+    let names = vec!["www.example.com".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    std::fs::write(dir.join("www.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.join("www.key"), made.signing_key.serialize_pem()).unwrap();
+    dir.join("clb.toml")
+}
+
+fn problems_beside(path: &Path, text: &str) -> String {
+    match parse(text, path) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[test]
+fn certificates_are_read_from_their_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = with_certificate(dir.path());
+    let text = "[[certificates]]\nid = \"4b9fc92b\"\nname = \"www\"\ncert = \"www.pem\"\nkey = \"www.key\"\n";
+    let config = parse(text, &path).unwrap_or_else(|problems| panic!("{problems}"));
+    let [certificate] = config.certificates.as_slice() else {
+        panic!("{:?}", config.certificates);
+    };
+    assert_eq!((&*certificate.id, &*certificate.name), ("4b9fc92b", "www"));
+    assert!(certificate.content.key.is_some());
+    assert!(certificate_warnings(&config.certificates, 1_700_000_000).is_empty());
+    assert_eq!(
+        certificate_warnings(&config.certificates, i64::MAX).len(),
+        1
+    );
+    let twice = problems_beside(&path, &format!("{text}{text}"));
+    assert!(twice.contains("ids must be unique"), "{twice}");
+}
+
+#[test]
+fn problems_of_certificates_have_the_place_of_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = with_certificate(dir.path());
+    std::fs::write(dir.path().join("empty"), "").unwrap();
+    for (text, wanted) in [
+        (
+            "id = \"short\"\ncert = \"www.pem\"",
+            ":2:6: certificates.id = \"short\": must be eight characters of a-z0-9",
+        ),
+        ("id = \"4b9fc92b\"", ":1:1: certificates.cert: is required"),
+        (
+            "id = \"4b9fc92b\"\ncert = \"ghost\"",
+            ":3:8: certificates.cert = \"ghost\": can not be read",
+        ),
+        (
+            "id = \"4b9fc92b\"\ncert = \"www.pem\"",
+            ":3:8: certificates.cert = \"www.pem\": certificate 1 (line 1)",
+        ),
+        (
+            "id = \"4b9fc92b\"\ncert = \"www.pem\"\nkey = \"empty\"",
+            ":4:7: certificates.key = \"empty\": no private key",
+        ),
+        (
+            "id = \"4b9fc92b\"\ncert = \"www.pem\"\nkey = 7",
+            ":4:7: certificates.key = 7: must be a path",
+        ),
+    ] {
+        let found = problems_beside(&path, &format!("[[certificates]]\n{text}\n"));
+        assert!(found.contains(wanted), "{found}");
+    }
+}
+
+#[test]
+fn the_store_key_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, file) = (dir.path().join("clb.toml"), dir.path().join("store.key"));
+    let text = "[store]\nkey_file = \"store.key\"\n";
+    let ghost = problems_beside(&path, text);
+    assert!(
+        ghost.contains(":2:12: store.key_file = \"store.key\": can not be read"),
+        "{ghost}"
+    );
+    let write = |content: &str, mode| {
+        std::fs::write(&file, content).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write(&"0f".repeat(32), 0o640);
+    let open = problems_beside(&path, text);
+    assert!(open.contains("has mode 0640"), "{open}");
+    write(&"0g".repeat(32), 0o600);
+    let wrong = problems_beside(&path, text);
+    assert!(
+        wrong.contains("64 hexadecimal digits") && !wrong.contains("0g0g"),
+        "{wrong}"
+    );
+    write(&format!("{}\n", "0f".repeat(32)), 0o600);
+    let config = parse(text, &path).unwrap_or_else(|problems| panic!("{problems}"));
+    let key = config.store.key.unwrap();
+    assert_eq!(key.expose(), &[15; 32]);
+    assert_eq!(format!("{key:?}"), "(hidden)");
 }

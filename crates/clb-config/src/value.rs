@@ -13,6 +13,8 @@ pub enum Kind {
     Text,
     /// Text that is not empty and has no blanks or control characters.
     Name,
+    /// Eight characters of a-z0-9 (actions.md C.7).
+    CertificateId,
     /// A token (RFC 9110 5.6.2).
     Token,
     /// As `Name`, and never shown.
@@ -76,6 +78,7 @@ impl Kind {
         match self {
             Self::Text => "a string without control characters".to_owned(),
             Self::Name | Self::Secret => "a string without blanks, not empty".to_owned(),
+            Self::CertificateId => "eight characters of a-z0-9".to_owned(),
             Self::Token => "letters, digits and !#$%&'*+-.^_`|~, not empty".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Word(words) => words
@@ -112,6 +115,9 @@ impl Kind {
         match self {
             Self::Text => text(value).map(Value::Text),
             Self::Name | Self::Secret => name(value).map(Value::Text),
+            Self::CertificateId => text(value)
+                .filter(|text| is_certificate_id(text))
+                .map(Value::Text),
             Self::Token => text(value).filter(|text| is_token(text)).map(Value::Text),
             Self::Path => text(value).filter(|path| !path.is_empty()).map(Value::Text),
             Self::Word(words) => {
@@ -152,6 +158,13 @@ fn text(value: &DeValue<'_>) -> Option<String> {
 
 fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+fn is_certificate_id(text: &str) -> bool {
+    text.len() == 8
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 fn is_token(text: &str) -> bool {

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod applier;
+pub mod certificates;
 pub mod clock;
 pub mod engine;
 pub mod tls;
@@ -78,16 +79,18 @@ pub struct Control {
 
 impl Control {
     /// Loads the state and starts to bring it into force. The caller holds the folder's lock.
+    /// `store_key` is what `[store] key_file` holds.
     ///
     /// # Errors
     /// [`StartError`]
     pub fn start(
         state_dir: &Path,
+        store_key: Option<&[u8; 32]>,
         settings: Settings,
         board: Arc<Board>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let mut store = SqliteStore::open(state_dir)?;
+        let mut store = SqliteStore::open(state_dir, store_key)?;
         let live = LiveStore::open(state_dir)?;
         let loaded = engine::load(&mut store)?;
         let revision = store.revision();
@@ -196,6 +199,40 @@ impl Control {
             self.engine.execute(Command::FollowInstances, None).await?;
         }
         Ok(())
+    }
+
+    /// Lets stored certificates become what `[[certificates]]` says now, by a task like any other
+    /// change; none is made when nothing differs. Entries that cannot be followed are logged.
+    ///
+    /// # Errors
+    /// [`ExecuteError`]
+    pub async fn follow_certificates(&self) -> Result<(), ExecuteError> {
+        let env = self.engine.shared.env.load_full();
+        let now = self.api.clock.unix();
+        let command = Command::FollowCertificates { now };
+        let (conflicts, differs) = self.engine.shared.read(|state| {
+            let applied = clb_model::apply(state, &env, &command);
+            (
+                clb_model::certificate_conflicts(state, &env),
+                applied.is_ok_and(|applied| !applied.changes.is_empty()),
+            )
+        });
+        for conflict in conflicts {
+            tracing::error!("{conflict}");
+        }
+        if differs {
+            self.engine.execute(command, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Logs which certificates in use end within 30 days, or have ended.
+    pub fn warn_of_expiry(&self) {
+        let now = self.api.clock.unix();
+        let shared = &self.engine.shared;
+        for warning in shared.read(|state| certificates::expiry_warnings(state, now)) {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// Takes new settings over, without dropping anything.

@@ -97,6 +97,7 @@ fn measure(connections: usize) -> Outcome<()> {
         service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
         live: Arc::new(Live::new(WORKERS)),
         requests: Arc::new(RuleLive::new(WORKERS)),
+        tls: None,
         sockets: Arc::new(ListenSockets::tcp(sockets)),
     })));
     while board.acked() == 0 {

@@ -80,6 +80,7 @@ fn a_changed_listener_keeps_its_socket_and_its_connections() {
         service: other.listener.service.clone(),
         live: Arc::clone(&old.live),
         requests: Arc::clone(&old.requests),
+        tls: None,
         sockets: Arc::clone(&old.sockets),
     });
     plane.publish(|snapshot| snapshot.insert(changed));
@@ -103,6 +104,7 @@ fn a_listener_that_moves_to_another_port_leaves_the_old_one() {
         service: old.service.clone(),
         live: Arc::clone(&old.live),
         requests: Arc::clone(&old.requests),
+        tls: None,
         sockets: Arc::clone(&target.listener.sockets),
     });
     plane.publish(|snapshot| snapshot.insert(moved));

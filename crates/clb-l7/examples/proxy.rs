@@ -1,4 +1,6 @@
-//! An HTTP listener without a control plane, for profiling: `proxy LISTEN BACKEND... [workers=N]`.
+//! An HTTP listener without a control plane, for profiling:
+//! `proxy LISTEN BACKEND... [workers=N] [domains=N]`. With domains each of them, `d0.example.com` and
+//! so on, has ten rules, `/l0/` to `/l9/`.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
@@ -7,23 +9,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
+use clb_model::{
+    BindingId, DomainPattern, LbId, ListenerId, Protocol, RuleId, Scheduler, UrlPattern, Weight,
+};
+use clb_routing::Router;
 use clb_snapshot::{
     Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
-    PoolKey, PoolView, Service, Snapshot, Stickiness,
+    PoolKey, PoolView, Rule, RuleLive, Service, Snapshot, Stickiness,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut workers = 1;
+    let (mut workers, mut domains) = (1, 0);
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for argument in std::env::args().skip(1) {
-        match argument.strip_prefix("workers=") {
-            Some(count) => workers = count.parse()?,
-            None => addresses.push(argument.parse()?),
+        match argument.split_once('=') {
+            Some(("workers", count)) => workers = count.parse()?,
+            Some(("domains", count)) => domains = count.parse()?,
+            _ => addresses.push(argument.parse()?),
         }
     }
     let Some((&addr, backends)) = addresses.split_first() else {
-        return Err("usage: proxy LISTEN BACKEND... [workers=N]".into());
+        return Err("usage: proxy LISTEN BACKEND... [workers=N] [domains=N]".into());
     };
     let settings = PlaneSettings {
         backend_connect: Duration::from_secs(3),
@@ -36,28 +42,49 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads: Vec<_> = (0..workers)
         .map(|index| clb_l4::spawn_worker(index, Arc::clone(&board), clb_l7::start))
         .collect::<Result<_, _>>()?;
-    let members = (1..)
-        .zip(backends)
-        .map(|(number, &addr)| {
-            Ok(Member {
-                binding: BindingId(number),
-                addr,
-                weight: Weight::try_from(10)?,
-                health: MemberHealth::Off,
-                live: Arc::new(Live::new(workers)),
+    let pool = |key| -> Result<Arc<Pool>, Box<dyn Error>> {
+        let members = (1..)
+            .zip(backends)
+            .map(|(number, &addr)| {
+                Ok(Member {
+                    binding: BindingId(number),
+                    addr,
+                    weight: Weight::try_from(10)?,
+                    health: MemberHealth::Off,
+                    live: Arc::new(Live::new(workers)),
+                })
             })
-        })
-        .collect::<Result<_, Box<dyn Error>>>()?;
+            .collect::<Result<_, Box<dyn Error>>>()?;
+        let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
+        Ok(Arc::new(Pool::new(key, view)))
+    };
     let id = ListenerId::from_number(1);
-    let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
+    let mut router = Router::new();
+    for number in 0..domains * 10 {
+        let domain = DomainPattern::try_from(format!("d{}.example.com", number / 10))?;
+        let url = UrlPattern::try_from(format!("/l{}/", number % 10))?;
+        let id = RuleId::from_number(number + 1);
+        let rule = Rule {
+            id,
+            domain: domain.clone(),
+            url: url.clone(),
+            pool: pool(PoolKey::Rule(id))?,
+            live: Arc::new(RuleLive::new(workers)),
+        };
+        router = router.with(&domain, &url, number, Arc::new(rule))?;
+    }
+    let service = match domains {
+        0 => Service::Pool(pool(PoolKey::Listener(id))?),
+        _ => Service::Rules(router),
+    };
     let listener = Listener {
         id,
         lb: LbId::from_number(1),
         addr,
         protocol: Protocol::Http,
-        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+        service,
         live: Arc::new(Live::new(workers)),
-        requests: Arc::new(clb_snapshot::RuleLive::new(workers)),
+        requests: Arc::new(RuleLive::new(workers)),
         tls: None,
         sockets: Arc::new(ListenSockets::tcp(clb_net::bind_listeners(addr, workers)?)),
     };

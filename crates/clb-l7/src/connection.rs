@@ -149,9 +149,17 @@ impl Connection {
             true => self.local().settings().client_header,
             false => patience,
         };
-        self.timers
-            .set(Wait::ClientRead, Instant::now().checked_add(patience));
-        let next = poll_fn(|cx| self.poll_next(cx)).await;
+        let due = self.local().now().checked_add(patience);
+        self.timers.set(Wait::ClientRead, due);
+        // Nobody has waited before the first turn.
+        let mut has_waited = false;
+        let next = poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                self.local().tick();
+            }
+            self.poll_next(cx)
+        })
+        .await;
         self.timers.clear(Wait::ClientRead);
         next
     }
@@ -212,8 +220,8 @@ impl Connection {
             if next.is_none() {
                 // The head has begun, and this is the time it gets.
                 let patience = self.local().settings().client_header;
-                self.timers
-                    .set(Wait::ClientRead, Instant::now().checked_add(patience));
+                let due = self.local().now().checked_add(patience);
+                self.timers.set(Wait::ClientRead, due);
             }
         }
         next
@@ -255,9 +263,8 @@ impl Connection {
         let patience = self.local().settings().client_body;
         let mut rest = data;
         self.timers.clear_all();
-        self.timers
-            .set(Wait::ClientWrite, Instant::now().checked_add(patience));
         poll_fn(|cx| {
+            let due = self.local().tick().checked_add(patience);
             let before = rest.len();
             let mut sent = Poll::Ready(0);
             while !rest.is_empty() && sent.is_ready() {
@@ -269,9 +276,9 @@ impl Connection {
             if sent.is_ready() && self.client.poll_flush(cx)?.is_ready() {
                 return Poll::Ready(Ok::<_, io::Error>(()));
             }
-            if self.client.take_moved() || rest.len() < before {
-                self.timers
-                    .set(Wait::ClientWrite, Instant::now().checked_add(patience));
+            let has_moved = self.client.take_moved() || rest.len() < before;
+            if has_moved || !self.timers.is_set(Wait::ClientWrite) {
+                self.timers.set(Wait::ClientWrite, due);
             }
             self.timers
                 .poll_overdue(cx)
@@ -415,7 +422,15 @@ impl Asker for Connection {
             (admission, member),
             &is_last,
         );
-        let end = poll_fn(|cx| forward.poll(cx)).await;
+        // Nobody has waited before the first turn.
+        let mut has_waited = false;
+        let end = poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                local.tick();
+            }
+            forward.poll(cx)
+        })
+        .await;
         (end, forward.finish())
     }
 
@@ -454,6 +469,7 @@ async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, cell: ListenerCell, 
 
 /// Serves a client. Dropping the future closes both sides.
 async fn serve(mut connection: Connection) {
+    connection.local().tick();
     let mut patience = connection.local().settings().client_header;
     loop {
         let outcome = match connection.next(patience).await {
@@ -489,7 +505,7 @@ async fn carry_out(connection: &mut Connection, mut order: Box<Order>) -> Outcom
     let mut finished = FinishedRequest {
         status: order.status,
         is_gateways: false,
-        took: order.started.elapsed(),
+        took: local.now().saturating_duration_since(order.started),
     };
     let outcome = match outcome {
         Ok(outcome) => outcome,

@@ -11,7 +11,7 @@ use clb_net::exhausted;
 use clb_snapshot::{Admission, MAX_ATTEMPTS, MemberLive, Refusal, TriedSet};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::forward::{Complete, End, Failure};
 use crate::local::Local;
@@ -80,8 +80,7 @@ impl Backend {
     fn failed(&self, order: &Order, local: &Local, member: &Admission) {
         member.count_failed();
         let board = local.board();
-        let now_ms = board.millis_at(std::time::Instant::now());
-        if board.backend_failed(&order.pool, self.binding, now_ms) {
+        if board.backend_failed(&order.pool, self.binding, local.now_ms()) {
             tracing::warn!(
                 pool = order.pool.name(), backend = %self.addr,
                 "out for a while: it has failed several requests in a row"
@@ -110,10 +109,10 @@ pub(crate) async fn exchange(asker: &mut impl Asker, order: &mut Order) -> Resul
     let mut status = None;
     let wanted = order.sticky.as_ref().and_then(|sticky| sticky.wanted);
     while tried.len() < MAX_ATTEMPTS {
-        let now_ms = board.millis_at(std::time::Instant::now());
-        let Some(pick) = order
-            .pool
-            .pick_request(asker.peer().ip(), wanted, now_ms, &tried)
+        let Some(pick) =
+            order
+                .pool
+                .pick_request(asker.peer().ip(), wanted, local.now_ms(), &tried)
         else {
             break;
         };
@@ -164,7 +163,7 @@ async fn attempt(
 ) -> Attempt {
     let Backend { addr, .. } = chosen;
     let keep = local.settings().backend_keepalive;
-    let mut kept = local.idle.take(*addr, keep).filter(|stream| {
+    let mut kept = local.idle.take(*addr, keep, local.now()).filter(|stream| {
         // A request that may not be repeated asks the kernel too: what has come but was not
         // noticed yet would cost the client its answer.
         order.may_be_repeated() || is_open(stream)
@@ -294,13 +293,13 @@ async fn open(
     order: &Order,
     member: &Admission,
 ) -> io::Result<TcpStream> {
-    let began = Instant::now();
+    let began = local.tick();
     let limit = local.board().settings().backend_connect;
-    let stream = timeout(limit, connect(addr)).await??;
+    let connected = timeout(limit, connect(addr)).await;
+    let took = local.tick().saturating_duration_since(began);
+    let stream = connected??;
     member.count_opened();
-    order
-        .requests
-        .record_connect(local.worker(), began.elapsed());
+    order.requests.record_connect(local.worker(), took);
     Ok(stream)
 }
 

@@ -9,6 +9,7 @@ mod upload;
 
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use clb_l4::io::Stream as _;
 use clb_snapshot::{Admission, HttpSettings};
@@ -245,6 +246,11 @@ impl<'a> Forward<'a> {
         None
     }
 
+    /// When a time that begins now is over; `None` if the clock can not tell.
+    fn after(&self, duration: Duration) -> Option<Instant> {
+        self.local.now().checked_add(duration)
+    }
+
     /// Gives the state's buffers back, and what the client has not taken.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.local.give_back(self.state.body);
@@ -257,10 +263,6 @@ impl<'a> Forward<'a> {
 fn without_start(mut data: Vec<u8>, count: usize) -> Vec<u8> {
     data.drain(..count.min(data.len()));
     data
-}
-
-fn after(duration: std::time::Duration) -> Option<Instant> {
-    Instant::now().checked_add(duration)
 }
 
 #[cfg(test)]

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use clb_routing::RouteError;
 use clb_snapshot::{HttpSettings, Listener, Pool, RuleLive, Service as Target};
-use tokio::time::Instant;
 
 use crate::answer::GatewayAnswer;
 use crate::body::Body;
 use crate::connection::{Connection, Next};
 use crate::http1::{
-    Fields, HeadLimits, Refusal, Request, RequestAdditions, Scheme, check_request_line,
-    leading_crlf, parse_request_over, write_request,
+    HeadLimits, Refusal, Request, RequestAdditions, Scheme, check_request_line, leading_crlf,
+    parse_request_over, parse_whole_request, write_request,
 };
 use crate::local::Local;
 use crate::order::{Order, RequestId};
@@ -31,7 +30,24 @@ impl Connection {
             head: settings.request_head,
             fields: settings.request_fields,
         };
+        let scheme = match self.client.is_tls() {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        };
         let start = leading_crlf(data);
+        let local = std::rc::Rc::clone(self.local());
+        let mut fields = local.fields.borrow_mut();
+        if self.scanner.is_fresh() {
+            let data = data.get(start..).unwrap_or_default();
+            if let Some(request) = parse_whole_request(scheme, data, &limits, &mut fields) {
+                let used = start + request.head_length();
+                let rest = data.get(request.head_length()..).unwrap_or_default();
+                return match self.prepare(&request, rest, &local, &settings) {
+                    Ok((next, of_body)) => (Some(next), used + of_body),
+                    Err(refusal) => (Some(self.refuse_for(refusal, data)), start + data.len()),
+                };
+            }
+        }
         let length = match self
             .scanner
             .scan(data.get(start..).unwrap_or_default(), &limits)
@@ -59,9 +75,8 @@ impl Connection {
             .unwrap_or_default()
             .split_at_checked(length)
             .unwrap_or_default();
-        let local = std::rc::Rc::clone(self.local());
-        let mut fields = local.fields.borrow_mut();
-        match self.prepare(head, rest, &mut fields, &local, &settings) {
+        let request = parse_request_over(scheme, head, &mut fields);
+        match request.and_then(|request| self.prepare(&request, rest, &local, &settings)) {
             Ok((next, used)) => (Some(next), start + length + used),
             Err(refusal) => (Some(self.refuse_for(refusal, data)), data.len()),
         }
@@ -72,27 +87,21 @@ impl Connection {
     /// # Errors
     /// [`Refusal`] of what is no request that this gateway takes.
     fn prepare(
-        &mut self,
-        head: &[u8],
+        &self,
+        request: &Request<'_>,
         rest: &[u8],
-        fields: &mut Fields,
         local: &Local,
         settings: &HttpSettings,
     ) -> Result<Done, Refusal> {
-        let scheme = match self.client.is_tls() {
-            true => Scheme::Https,
-            false => Scheme::Http,
-        };
-        let request = parse_request_over(scheme, head, fields)?;
         let id = match request.request_id {
             Some(id) => RequestId::from_slice(id),
             None => RequestId::from_slice(&local.request_id()),
         };
-        let mut body = Body::announced(&request, settings.request_body)?;
+        let mut body = Body::announced(request, settings.request_body)?;
         // After an answer of the gateway's own nobody reads the body.
         let keeps = request.keep_alive && body.is_complete();
         if request.max_forwards == Some(0) {
-            let answer = GatewayAnswer::as_the_target(&request, keeps, &local.date());
+            let answer = GatewayAnswer::as_the_target(request, keeps, &local.date());
             return Ok((Next::Answer(Box::new(answer)), 0));
         }
         let (target, port, default_host) = self.cell.with(|listener| {
@@ -100,13 +109,13 @@ impl Connection {
                 true => listener.addr.to_string(),
                 false => String::new(),
             };
-            let target = target(listener, &request, local);
+            let target = target(listener, request, local);
             (target, listener.addr.port(), default_host)
         });
         let (pool, requests) = match target {
             Ok(target) => target,
             Err(status) => {
-                let answer = GatewayAnswer::to_request(status, id, &request, keeps);
+                let answer = GatewayAnswer::to_request(status, id, request, keeps);
                 return Ok((Next::Answer(Box::new(answer)), 0));
             }
         };
@@ -122,7 +131,7 @@ impl Connection {
             via: settings.via,
             session_cookie: Some(settings.session_cookie.as_bytes()),
         };
-        write_request(&request, &additions, &mut out);
+        write_request(request, &additions, &mut out);
         let head_length = out.len();
         let used = match body.reframe(rest, &mut out) {
             Ok(used) => used,
@@ -134,11 +143,11 @@ impl Connection {
             body,
             has_been_sent: false,
             is_spent: false,
-            sticky: Sticky::of(&request, &pool, local, &settings.session_cookie),
+            sticky: Sticky::of(request, &pool, local, &settings.session_cookie),
             pool,
             may_share_backend: request.may_share_backend(),
             requests,
-            started: Instant::now(),
+            started: local.now(),
             answer_to: request.answer_to(),
             is_idempotent: request.method.is_idempotent(),
             keep_alive: request.keep_alive,

@@ -35,19 +35,24 @@ struct Kept {
 
 impl Kept {
     /// It may be used: it is younger than `keep`, and neither octets nor the end have come.
-    fn is_good(&self, keep: Duration) -> bool {
-        self.since.elapsed() < keep && is_silent(&self.stream)
+    fn is_good(&self, keep: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < keep && is_silent(&self.stream)
     }
 }
 
 impl Idle {
     /// A connection to the backend that is younger than `keep` and silent so far. Of several the
     /// one used last: it has the best chance to be still open.
-    pub(crate) fn take(&self, backend: SocketAddr, keep: Duration) -> Option<TcpStream> {
+    pub(crate) fn take(
+        &self,
+        backend: SocketAddr,
+        keep: Duration,
+        now: Instant,
+    ) -> Option<TcpStream> {
         let mut backends = self.backends.borrow_mut();
         let kept = backends.get_mut(&backend)?;
         while let Some(last) = kept.pop() {
-            if last.is_good(keep) {
+            if last.is_good(keep, now) {
                 return Some(last.stream);
             }
         }
@@ -55,11 +60,10 @@ impl Idle {
     }
 
     /// Keeps a connection whose last answer ended in order.
-    pub(crate) fn put(&self, backend: SocketAddr, stream: TcpStream) {
+    pub(crate) fn put(&self, backend: SocketAddr, stream: TcpStream, since: Instant) {
         let mut backends = self.backends.borrow_mut();
         let kept = backends.entry(backend).or_default();
         if kept.len() < KEPT_PER_BACKEND {
-            let since = Instant::now();
             kept.push(Kept { stream, since });
         }
     }
@@ -71,8 +75,9 @@ impl Idle {
 
     /// Closes what may not be used.
     fn sweep(&self, keep: Duration) {
+        let now = Instant::now();
         self.backends.borrow_mut().retain(|_, kept| {
-            kept.retain(|kept| kept.is_good(keep));
+            kept.retain(|kept| kept.is_good(keep, now));
             !kept.is_empty()
         });
     }
@@ -81,7 +86,7 @@ impl Idle {
 impl Local {
     /// Keeps a connection and sees to it that it is closed when it is not used.
     pub(crate) fn keep(self: &Rc<Self>, backend: SocketAddr, stream: TcpStream) {
-        self.idle.put(backend, stream);
+        self.idle.put(backend, stream, self.now());
         if !self.idle.is_swept.replace(true) {
             let local = Rc::clone(self);
             tokio::task::spawn_local(async move {
@@ -129,11 +134,17 @@ mod tests {
         for _ in 0..2 {
             let stream = TcpStream::connect(backend).await.unwrap();
             last = stream.local_addr().ok();
-            idle.put(backend, stream);
+            idle.put(backend, stream, Instant::now());
             ends.push(listener.accept().unwrap());
         }
-        assert!(idle.take(other, KEEP).is_none());
-        assert_eq!(idle.take(backend, KEEP).unwrap().local_addr().ok(), last);
+        assert!(idle.take(other, KEEP, Instant::now()).is_none());
+        assert_eq!(
+            idle.take(backend, KEEP, Instant::now())
+                .unwrap()
+                .local_addr()
+                .ok(),
+            last
+        );
         assert_eq!(idle.len(), 1);
     }
 
@@ -146,9 +157,9 @@ mod tests {
         for stream in [&closed, &spoke] {
             stream.readable().await.unwrap();
         }
-        idle.put(backend, closed);
-        idle.put(backend, spoke);
-        assert!(idle.take(backend, KEEP).is_none());
+        idle.put(backend, closed, Instant::now());
+        idle.put(backend, spoke, Instant::now());
+        assert!(idle.take(backend, KEEP, Instant::now()).is_none());
         assert_eq!(idle.len(), 0);
     }
 
@@ -156,7 +167,7 @@ mod tests {
     async fn old_ones_are_closed() {
         let idle = Idle::default();
         let (backend, old, _end) = pair().await;
-        idle.put(backend, old);
+        idle.put(backend, old, Instant::now());
         idle.sweep(KEEP);
         assert_eq!(idle.len(), 1);
         tokio::time::advance(KEEP).await;
@@ -170,7 +181,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let backend = listener.local_addr().unwrap();
         for _ in 0..KEPT_PER_BACKEND + 1 {
-            idle.put(backend, TcpStream::connect(backend).await.unwrap());
+            idle.put(
+                backend,
+                TcpStream::connect(backend).await.unwrap(),
+                Instant::now(),
+            );
             listener.accept().unwrap();
         }
         assert_eq!(idle.len(), KEPT_PER_BACKEND);

@@ -3,7 +3,8 @@
 //! [`http1`] decides: where heads and bodies end, what is refused, what is written; without
 //! sockets. The rest moves octets: a `connection` reads one request after the other, an
 //! `exchange` finds a backend for each, `forward` drives one attempt, and `idle` keeps backend
-//! connections for the next.
+//! connections for the next. `tls` shakes hands, and `client` is a connection with or without TLS:
+//! all the rest is the same for both.
 
 mod answer;
 mod body;

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clb_l7::http1::{
     AnswerAdditions, AnswerBody, AnswerTo, ChunkDecoder, Fields, HeadLimits, HeadScanner,
-    MethodKind, Request, RequestAdditions, RequestBody, Transfer, UpgradeAsked, Version,
-    parse_answer, parse_request, write_answer, write_request,
+    MethodKind, Request, RequestAdditions, RequestBody, Scheme, Transfer, UpgradeAsked, Version,
+    parse_answer, parse_request, parse_whole_answer, parse_whole_request, write_answer,
+    write_request,
 };
 use proptest::prelude::*;
 
@@ -336,6 +337,32 @@ fn check_answer(head: &[u8], to: AnswerTo, close: bool) -> Result<bool, TestCase
     Ok(true)
 }
 
+/// In one pass or in two: the same requests and answers are accepted, and they say the same.
+fn check_one_pass(data: &[u8], to: AnswerTo, limits: &HeadLimits) -> Result<bool, TestCaseError> {
+    let (mut fields, mut again) = (Fields::default(), Fields::default());
+    let head = match HeadScanner::default().scan(data, limits) {
+        Ok(Some(length)) => data.get(..length),
+        _ => None,
+    };
+    let two = head.and_then(|head| parse_request(head, &mut fields).ok());
+    let one = parse_whole_request(Scheme::Http, data, limits, &mut again);
+    let is_request = one.is_some();
+    prop_assert_eq!(format!("{one:?}"), format!("{two:?}"));
+    let two = head.and_then(|head| parse_answer(head, &mut fields, to).ok());
+    let one = parse_whole_answer(data, limits, &mut again, to);
+    let is_answer = one.is_some();
+    prop_assert_eq!(format!("{one:?}"), format!("{two:?}"));
+    Ok(is_request || is_answer)
+}
+
+fn limits() -> impl Strategy<Value = HeadLimits> {
+    (10..40_usize, 20..200_usize, 0..6_usize).prop_map(|(line, head, fields)| HeadLimits {
+        line,
+        head,
+        fields,
+    })
+}
+
 fn answer_to() -> impl Strategy<Value = AnswerTo> {
     (any::<[bool; 4]>()).prop_map(|[head, old, upgrade, trailers]| AnswerTo {
         method: match head {
@@ -365,6 +392,27 @@ proptest! {
     }
 
     #[test]
+    fn one_pass_or_two(
+        head in prop_oneof![head(request_line(), "Host: a\r\n"), head(status_line(), "")],
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..2),
+        cut in proptest::option::of(any::<proptest::sample::Index>()),
+        more in proptest::collection::vec(any::<u8>(), 0..8),
+        (limits, to) in (limits(), answer_to()),
+    ) {
+        let mut data = head;
+        for (at, octet) in changes {
+            let index = at.index(data.len());
+            data[index] = octet;
+        }
+        data.extend_from_slice(&more);
+        if let Some(cut) = cut {
+            data.truncate(cut.index(data.len()));
+        }
+        check_one_pass(&data, to, &limits)?;
+        check_one_pass(&data, to, &LIMITS)?;
+    }
+
+    #[test]
     fn one_octet_changed(
         head in head(Just("GET /a?b HTTP/1.1".to_owned()), "Host: a\r\n"),
         at in any::<proptest::sample::Index>(),
@@ -380,6 +428,7 @@ proptest! {
     fn no_octets_panic(octets in proptest::collection::vec(any::<u8>(), 0..300), to in answer_to()) {
         check_request(&octets)?;
         check_answer(&octets, to, false)?;
+        check_one_pass(&octets, to, &LIMITS)?;
         let _ = HeadScanner::default().scan(&octets, &LIMITS);
         let _ = ChunkDecoder::default().next(&octets);
     }
@@ -398,14 +447,19 @@ fn enough_is_accepted() {
         upgrade_asked: UpgradeAsked::NONE,
         trailers: true,
     };
-    let (mut requests, mut answers) = (0, 0);
+    let (mut requests, mut answers, mut small) = (0, 0, 0);
     for _ in 0..1000 {
         let tree = head(request_line(), "Host: a\r\n")
             .new_tree(&mut runner)
             .unwrap();
         requests += usize::from(check_request(&tree.current()).unwrap());
+        let limits = limits().new_tree(&mut runner).unwrap().current();
+        small += usize::from(check_one_pass(&tree.current(), to, &limits).unwrap());
         let tree = head(status_line(), "").new_tree(&mut runner).unwrap();
         answers += usize::from(check_answer(&tree.current(), to, false).unwrap());
     }
-    assert!(requests > 50 && answers > 50, "{requests} {answers}");
+    assert!(
+        requests > 50 && answers > 50 && small > 10,
+        "{requests} {answers} {small}"
+    );
 }

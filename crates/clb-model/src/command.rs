@@ -2,11 +2,12 @@
 //! included), so that executing it again gives the same objects.
 
 mod application;
+mod certificates;
 
 use serde::{Deserialize, Serialize};
 
 use crate::check_path::CheckPath;
-use crate::id::{LbId, ListenerId, RuleId, scramble};
+use crate::id::{CertificateId, LbId, ListenerId, RuleId, scramble};
 use crate::object::{Counters, HealthCheck};
 use crate::types::{
     CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler,
@@ -14,9 +15,11 @@ use crate::types::{
 };
 
 pub use application::{
-    ApplicationCommand, NewApplicationListener, NewRule, PortMove, RulePatch, RuleSelection,
-    Target, TargetWeight,
+    ApplicationCommand, ListenerChange, NewApplicationListener, NewRule, PortMove, RulePatch,
+    RuleSelection, Target, TargetWeight,
 };
+
+pub use certificates::{CertificateChoice, NewTls, TlsPatch, Upload};
 
 /// A network or subnet as given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +79,9 @@ pub struct NewListener {
     pub session_expire: Option<SessionExpire>,
     /// Health check.
     pub health: HealthCheck,
+    /// HTTPS only, and then always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<NewTls>,
 }
 
 /// ModifyLoadBalancerListener: what is absent stays.
@@ -102,6 +108,8 @@ pub struct ListenerPatch {
     pub http_code: Option<HttpCodeMask>,
     /// `httpCheckPath`
     pub check_path: Option<CheckPath>,
+    /// `SSLMode` and certificates.
+    pub tls: TlsPatch,
     /// The first given parameter that only TCP and UDP listeners have.
     pub layer4_parameter: Option<String>,
     /// The first given parameter that only HTTP and HTTPS listeners have.
@@ -196,6 +204,18 @@ pub enum Command {
         /// What is asked for.
         command: ApplicationCommand,
     },
+    /// ReplaceCert
+    ReplaceCertificate {
+        /// Wherever this one is used,
+        old: CertificateId,
+        /// this one is from now on.
+        new: CertificateChoice,
+    },
+    /// `[[certificates]]` of clb.toml may differ from what is stored; at start and SIGHUP.
+    FollowCertificates {
+        /// When.
+        now: UnixMillis,
+    },
     /// `[[instances]]` of clb.toml may have other addresses than at binding; at start and SIGHUP.
     FollowInstances,
 }
@@ -214,13 +234,24 @@ impl Command {
             Self::CreateListeners { listeners, .. } => {
                 for listener in listeners {
                     listener.id = ListenerId::from_number(draw());
+                    if let Some(tls) = &mut listener.tls {
+                        tls.assign_ids(&mut draw);
+                    }
                 }
             }
+            Self::ModifyListener { patch, .. } => patch.tls.assign_ids(&mut draw),
+            Self::ReplaceCertificate { new, .. } => new.assign_id(&mut draw),
             Self::Application { command, .. } => match command {
                 ApplicationCommand::CreateListeners { listeners, .. } => {
                     for listener in listeners {
                         listener.id = ListenerId::from_number(draw());
+                        if let Some(tls) = &mut listener.tls {
+                            tls.assign_ids(&mut draw);
+                        }
                     }
+                }
+                ApplicationCommand::ModifyListener { change, .. } => {
+                    change.tls.assign_ids(&mut draw);
                 }
                 ApplicationCommand::CreateRules { rules, .. } => {
                     for rule in rules {

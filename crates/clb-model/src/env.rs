@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::error::ModelError;
-use crate::object::ProbeMethod;
+use crate::id::CertificateId;
+use crate::object::{CertificateContent, ProbeMethod};
 use crate::state::State;
 use crate::types::{LoadBalancerType, Port};
 
@@ -21,6 +23,15 @@ pub struct Instance {
     pub wan_ips: Vec<IpAddr>,
 }
 
+/// An entry of `[[certificates]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCertificate {
+    /// Its name.
+    pub name: String,
+    /// What its files hold.
+    pub content: Arc<CertificateContent>,
+}
+
 /// The counts of `[limits]` that commands may not pass; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -32,6 +43,8 @@ pub struct Limits {
     pub rules_per_listener: usize,
     /// `backends_per_pool`
     pub backends_per_pool: usize,
+    /// `certificates`
+    pub certificates: usize,
 }
 
 /// The environment of [`crate::apply`].
@@ -45,6 +58,8 @@ pub struct Env {
     pub domain_suffix: String,
     /// `[[instances]]` by id.
     pub instances: HashMap<String, Instance>,
+    /// `[[certificates]]` by id.
+    pub certificates: HashMap<CertificateId, FileCertificate>,
     /// `[backends] networks`
     pub backend_networks: Vec<IpNet>,
     /// The API's and the admin's sockets.

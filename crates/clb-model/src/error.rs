@@ -27,6 +27,9 @@ pub enum ModelError {
         /// The listener.
         listener: ListenerId,
     },
+    /// No such certificate, or one that clb.toml no longer has.
+    #[error("certificate {0} does not exist")]
+    CertificateNotFound(String),
     /// The listener has no rule that matches.
     #[error("{listener} has no rule{}", conditions(selection))]
     NoRuleSelected {

@@ -131,6 +131,11 @@ id_type!(
     RuleId,
     "loc-"
 );
+id_type!(
+    /// A certificate, eight characters without a prefix (actions.md C.7).
+    CertificateId,
+    ""
+);
 
 /// One binding of a backend: given out once, never again, so that what hangs on it (health,
 /// connection counts, persistence) can not be taken over by a later binding of the same machine.

@@ -11,24 +11,28 @@ mod pattern;
 mod state;
 mod types;
 
-pub use apply::{Applied, apply, fail, succeed};
+pub use apply::{Applied, apply, certificate_conflicts, fail, succeed};
 pub use check_path::{BadCheckPath, CHECK_PATH_CHARS, CheckPath};
 pub use command::{
-    ApplicationCommand, BackendWeight, Command, CreateLoadBalancers, ListenerPatch, NetworkChoice,
-    NewApplicationListener, NewListener, NewRule, PortMove, RulePatch, RuleSelection, Target,
-    TargetWeight,
+    ApplicationCommand, BackendWeight, CertificateChoice, Command, CreateLoadBalancers,
+    ListenerChange, ListenerPatch, NetworkChoice, NewApplicationListener, NewListener, NewRule,
+    NewTls, PortMove, RulePatch, RuleSelection, Target, TargetWeight, TlsPatch, Upload,
 };
-pub use env::{Env, Instance, Limits};
+pub use env::{Env, FileCertificate, Instance, Limits};
 pub use error::ModelError;
-pub use id::{BadId, BindingId, ID_SPACE, LbId, ListenerId, RuleId, TaskId, scramble};
+pub use id::{
+    BadId, BindingId, CertificateId, ID_SPACE, LbId, ListenerId, RuleId, TaskId, scramble,
+};
 pub use object::{
-    BadCheckDomain, Binding, BoundTo, Change, CheckDomain, Counters, FreedVip, HealthCheck,
-    HttpCheck, Key, Kind, Listener, ListenerService, LoadBalancer, NetworkName, NetworkRef, Nonce,
-    Object, Owner, PoolKey, PoolSettings, ProbeMethod, Rule, SessionKey, Status, Task, TaskState,
+    BadCheckDomain, Binding, BoundTo, Certificate, CertificateContent, CertificateKind, Change,
+    CheckDomain, Counters, Der, Fingerprint, FreedVip, HealthCheck, HttpCheck, Key, KeyForm, Kind,
+    Listener, ListenerService, ListenerTls, LoadBalancer, NetworkName, NetworkRef, Nonce, Object,
+    Origin, Owner, PoolKey, PoolSettings, PrivateKey, ProbeMethod, Rule, SessionKey, Status, Task,
+    TaskState,
 };
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};
 pub use types::{
     CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, OutOfRange, Port, Protocol,
-    Scheduler, SessionExpire, TimeOut, UnixMillis, Weight,
+    Scheduler, SessionExpire, SslMode, TimeOut, UnixMillis, Weight,
 };

@@ -7,14 +7,14 @@
 mod advance;
 mod selection;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::id::{BindingId, LbId, ListenerId, RuleId, TaskId};
+use crate::id::{BindingId, CertificateId, LbId, ListenerId, RuleId, TaskId};
 use crate::object::{
-    Binding, Counters, FreedVip, Key, Listener, LoadBalancer, NetworkName, Object, Owner, PoolKey,
-    Rule, Task,
+    Binding, Certificate, Counters, Fingerprint, FreedVip, Key, Listener, LoadBalancer,
+    NetworkName, Object, Owner, PoolKey, Rule, Task,
 };
 use crate::pattern::{DomainPattern, UrlPattern};
 use crate::types::{Port, Protocol};
@@ -63,6 +63,10 @@ impl RulePlace {
 #[derive(Debug, Clone)]
 pub struct State {
     counters: Counters,
+    certificates: BTreeMap<CertificateId, Arc<Certificate>>,
+    /// Uploaded certificates only: a file may change under its id.
+    uploads: Map<Fingerprint, CertificateId>,
+    certificate_users: BTreeMap<CertificateId, BTreeSet<(LbId, u64)>>,
     load_balancers: BTreeMap<LbId, Arc<LoadBalancer>>,
     vips: Map<IpAddr, LbId>,
     domains: Map<String, LbId>,
@@ -95,6 +99,9 @@ impl State {
     pub fn new(counters: Counters) -> Self {
         Self {
             counters,
+            certificates: BTreeMap::new(),
+            uploads: Map::default(),
+            certificate_users: BTreeMap::new(),
             load_balancers: BTreeMap::new(),
             vips: Map::default(),
             domains: Map::default(),
@@ -129,6 +136,36 @@ impl State {
     /// The counters, to draw from; what was drawn becomes durable with the next change.
     pub const fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    /// A certificate by id.
+    #[must_use]
+    pub fn certificate(&self, id: CertificateId) -> Option<&Arc<Certificate>> {
+        self.certificates.get(&id)
+    }
+
+    /// All certificates, by id.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.certificates.values()
+    }
+
+    /// How many certificates there are.
+    #[must_use]
+    pub fn certificate_count(&self) -> usize {
+        self.certificates.len()
+    }
+
+    /// The uploaded certificate with this content.
+    #[must_use]
+    pub fn uploaded(&self, fingerprint: Fingerprint) -> Option<CertificateId> {
+        self.uploads.get(&fingerprint).copied()
+    }
+
+    /// The listeners that use a certificate, for themselves or for their clients: by instance, then
+    /// in order of creation.
+    pub fn users_of(&self, id: CertificateId) -> impl Iterator<Item = &Arc<Listener>> {
+        let users = self.certificate_users.get(&id).into_iter().flatten();
+        users.filter_map(|key| self.listeners.get(key))
     }
 
     /// An instance by id.
@@ -335,6 +372,7 @@ impl State {
     #[must_use]
     pub fn object(&self, key: &Key) -> Option<Object> {
         match key {
+            Key::Certificate(id) => self.certificate(*id).cloned().map(Object::Certificate),
             Key::LoadBalancer(id) => self.load_balancer(*id).cloned().map(Object::LoadBalancer),
             Key::Listener(id) => self.listener(*id).cloned().map(Object::Listener),
             Key::Rule(id) => self.rule(*id).cloned().map(Object::Rule),
@@ -360,7 +398,14 @@ impl State {
         let (listeners, rules) = (self.listeners.len(), self.rules.len());
         let (bindings, lbs) = (self.bindings.len(), self.load_balancers.len());
         let counted: usize = self.rule_counts.values().sum();
+        let users = self.certificate_users.values().map(BTreeSet::len).sum();
+        let used: usize = self
+            .listeners()
+            .filter_map(|listener| listener.tls)
+            .map(|tls| 1 + usize::from(tls.authority.is_some()))
+            .sum();
         vec![
+            ("certificate_users", users, used),
             ("vips", self.vips.len(), lbs),
             ("listener_keys", self.listener_keys.len(), listeners),
             ("ports", self.ports.len(), listeners),

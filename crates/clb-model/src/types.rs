@@ -282,6 +282,37 @@ impl Scheduler {
     }
 }
 
+/// `SSLMode`: who shows a certificate in a handshake (semantics.md 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SslMode {
+    /// Only the server.
+    Unidirectional,
+    /// The client too, one that is signed by the listener's CA.
+    Mutual,
+}
+
+impl SslMode {
+    /// The API's word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unidirectional => "unidirectional",
+            Self::Mutual => "mutual",
+        }
+    }
+
+    /// Reads the API's word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "unidirectional" => Some(Self::Unidirectional),
+            "mutual" => Some(Self::Mutual),
+            _ => None,
+        }
+    }
+}
+
 /// A point in time, milliseconds since 1970-01-01 UTC.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

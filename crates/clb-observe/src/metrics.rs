@@ -37,6 +37,8 @@ pub struct ControlFigures {
     pub api_answers: (u64, u64),
     /// API requests that are remembered so that they can not come twice.
     pub api_nonces: usize,
+    /// Stored certificates by id, with their last valid second, Unix time.
+    pub certificate_ends: Vec<(String, i64)>,
 }
 
 /// The metrics of one gateway.
@@ -90,6 +92,7 @@ impl fmt::Debug for Source {
 }
 
 mod requests;
+mod tls;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -205,6 +208,7 @@ impl Collector for Source {
         per_listener(&mut writer, &listeners)?;
         per_backend(&mut writer, &listeners)?;
         requests::write(&mut writer, &listeners)?;
+        tls::write(&mut writer, &listeners)?;
         control(&mut writer, &(self.control)())
     }
 }
@@ -420,5 +424,20 @@ fn control(writer: &mut Writer<'_>, figures: &ControlFigures) -> fmt::Result {
         "clb_api_nonces",
         "API requests that are remembered so that they can not come twice.",
         plain(count(figures.api_nonces)),
+    )?;
+    writer.family(
+        "clb_certificate_expiry_timestamp_seconds",
+        "When a stored certificate, or one of its chain, ends; Unix time.",
+        MetricType::Gauge,
+        figures.certificate_ends.iter().map(|(id, end)| {
+            let labels = vec![("certificate", id.clone())];
+            (labels, signed(*end))
+        }),
     )
+}
+
+/// Times of certificates are far below the 2^53 up to which this is exact.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+fn signed(value: i64) -> f64 {
+    value as f64
 }

@@ -179,6 +179,7 @@ pub struct Board {
     workers: Box<[CachePadded<WorkerSlot>]>,
     ack: Notify,
     settings: ArcSwap<PlaneSettings>,
+    settings_version: AtomicU64,
     connections: CachePadded<AtomicU64>,
     closing: AtomicBool,
     epoch: Instant,
@@ -206,6 +207,7 @@ impl Board {
                 .collect(),
             ack: Notify::new(),
             settings: ArcSwap::from_pointee(settings),
+            settings_version: AtomicU64::new(0),
             connections: CachePadded::default(),
             closing: AtomicBool::new(false),
             epoch: Instant::now(),
@@ -287,6 +289,15 @@ impl Board {
     /// Replaces the settings.
     pub fn set_settings(&self, settings: PlaneSettings) {
         self.settings.store(Arc::new(settings));
+        self.settings_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another number after each [`set_settings`](Self::set_settings): who has read it before
+    /// [`settings`](Self::settings) and reads it again knows whether they still hold, for less than
+    /// it costs to get them.
+    #[must_use]
+    pub fn settings_version(&self) -> u64 {
+        self.settings_version.load(Ordering::Acquire)
     }
 
     /// Client connections open now.

@@ -34,7 +34,7 @@ impl Service {
 
 /// A listener as the workers serve it. Immutable; a changed listener is a new value that carries
 /// over its pools, `live`, `requests` and, unless its address changed, `sockets`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     /// Its id.
     pub id: ListenerId,

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_utils::CachePadded;
 use slab::Slab;
+use smallvec::SmallVec;
 use tokio::task::AbortHandle;
 
 use crate::passive::Passive;
@@ -22,13 +22,29 @@ pub type ListenerLive = Live;
 /// Totals and the registry of open connections are kept by worker, each on cache lines of its own,
 /// so that workers do not wait for each other; only the active count, which least_conn compares
 /// over all workers, is one number.
+///
+/// With thousands of rules a request finds none of this in a cache, so what it touches is one piece
+/// of memory of few lines (ADR 19): all but the parts shares the line with the `Arc`'s own counts,
+/// which every request changes anyway, and the parts of two workers follow.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Live {
-    active: CachePadded<AtomicU64>,
-    workers: Box<[CachePadded<WorkerPart>]>,
-    /// Beside `workers` and not beside `active`: both are read often and seldom written.
+    active: AtomicU64,
     passive: Passive,
+    workers: SmallVec<[Apart<WorkerPart>; INLINE_WORKERS]>,
 }
+
+/// Shares no cache line with what comes after it. It is not aligned to a line, as
+/// `CachePadded` is: then the `Arc`'s counts would have a line of their own.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Apart<T> {
+    inner: T,
+    _space: [u64; 8],
+}
+
+/// Workers whose parts are not elsewhere.
+pub(crate) const INLINE_WORKERS: usize = 2;
 
 #[derive(Debug, Default)]
 struct WorkerPart {
@@ -41,9 +57,54 @@ struct WorkerPart {
 
 #[derive(Debug, Default)]
 struct OpenConnections {
-    /// `None` between admission and the moment when the task's handle is known.
-    tasks: Slab<Option<AbortHandle>>,
+    tasks: Tasks,
     closed: bool,
+}
+
+/// The tasks of open connections by key; `None` between admission and the moment when the task's
+/// handle is known. The first one is here, for most members of many have no more.
+#[derive(Debug, Default)]
+struct Tasks {
+    first: Option<Option<AbortHandle>>,
+    /// Their keys are one higher.
+    more: Slab<Option<AbortHandle>>,
+}
+
+impl Tasks {
+    fn insert(&mut self, task: Option<AbortHandle>) -> usize {
+        if self.first.is_none() {
+            self.first = Some(task);
+            return 0;
+        }
+        self.more.insert(task).saturating_add(1)
+    }
+
+    fn get_mut(&mut self, key: usize) -> Option<&mut Option<AbortHandle>> {
+        match key.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(key) => self.more.get_mut(key),
+        }
+    }
+
+    fn remove(&mut self, key: usize) {
+        match key.checked_sub(1) {
+            None => self.first = None,
+            Some(key) => drop(self.more.try_remove(key)),
+        }
+    }
+
+    /// The handles that are known.
+    fn handles(&self) -> impl Iterator<Item = &AbortHandle> {
+        let more = self.more.iter().filter_map(|(_, task)| task.as_ref());
+        self.first.iter().flatten().chain(more)
+    }
+}
+
+/// Adds to a counter of one worker, which is one thread: without the locked instruction of
+/// `fetch_add`, where the processor waits until the line has come from memory.
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(amount);
+    counter.store(sum, Ordering::Relaxed);
 }
 
 /// Sums over all workers since the start.
@@ -66,14 +127,13 @@ impl WorkerPart {
 }
 
 impl Live {
-    /// Live state for a plane of `workers` workers (at least one).
+    /// Live state for a plane of `workers` workers (at least one), which are counted from 0. Each
+    /// is one thread; it must not count for another, and one that is not there is not counted.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self {
-            active: CachePadded::default(),
-            workers: (0..workers.max(1))
-                .map(|_| CachePadded::default())
-                .collect(),
+            active: AtomicU64::default(),
+            workers: (0..workers.max(1)).map(|_| Apart::default()).collect(),
             passive: Passive::default(),
         }
     }
@@ -99,7 +159,8 @@ impl Live {
     /// shows while it lasts.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.workers.iter().fold(Totals::default(), |sum, part| {
+        let parts = self.workers.iter().map(|part| &part.inner);
+        parts.fold(Totals::default(), |sum, part| {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             Totals {
                 opened: sum.opened.wrapping_add(read(&part.opened)),
@@ -114,14 +175,11 @@ impl Live {
     /// drain of a binding or listener that was removed. Their ids never come back, so neither does
     /// this state. The connections' tasks are cancelled on their own workers, soon after.
     pub fn reset_all(&self) {
-        for part in &self.workers {
+        for Apart { inner: part, .. } in &self.workers {
             let tasks: Vec<AbortHandle> = {
                 let mut open = part.open();
                 open.closed = true;
-                open.tasks
-                    .iter()
-                    .filter_map(|(_, task)| task.clone())
-                    .collect()
+                open.tasks.handles().cloned().collect()
             };
             // Outside the lock: cancelling may end in a task's own entry being removed.
             tasks.iter().for_each(AbortHandle::abort);
@@ -160,16 +218,14 @@ impl Live {
         if open.closed {
             return None;
         }
-        let key = open.tasks.vacant_key();
-        let place = (u32::try_from(worker).ok()?, u32::try_from(key).ok()?);
-        open.tasks.insert(task);
-        Some(place)
+        let worker = u32::try_from(worker).ok()?;
+        let key = open.tasks.insert(task);
+        // So many connections as would not fit there can not be.
+        Some((worker, u32::try_from(key).ok()?))
     }
 
     fn part(&self, worker: usize) -> Option<&WorkerPart> {
-        // More workers than parts would only share a part.
-        let index = worker.checked_rem(self.workers.len())?;
-        self.workers.get(index).map(|part| &**part)
+        self.workers.get(worker).map(|part| &part.inner)
     }
 }
 
@@ -240,8 +296,8 @@ impl Admission {
     /// The handle that was handed in by [`Live::arm`].
     #[must_use]
     pub fn task(&self) -> Option<AbortHandle> {
-        let open = self.counted.live().part(widen(self.worker))?.open();
-        open.tasks.get(widen(self.key))?.clone()
+        let mut open = self.counted.live().part(widen(self.worker))?.open();
+        open.tasks.get_mut(widen(self.key))?.clone()
     }
 
     /// Adds to [`Totals::opened`].
@@ -266,7 +322,7 @@ impl Admission {
 
     fn add(&self, counter: impl Fn(&WorkerPart) -> &AtomicU64, amount: u64) {
         if let Some(part) = self.counted.live().part(widen(self.worker)) {
-            counter(part).fetch_add(amount, Ordering::Relaxed);
+            add(counter(part), amount);
         }
     }
 }
@@ -274,7 +330,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(part) = self.counted.live().part(widen(self.worker)) {
-            part.open().tasks.try_remove(widen(self.key));
+            part.open().tasks.remove(widen(self.key));
         }
     }
 }
@@ -334,6 +390,43 @@ mod tests {
         assert!(late.await.unwrap_err().is_cancelled());
         drop(unarmed);
         assert_eq!(live.active(), 0);
+    }
+
+    #[test]
+    fn what_a_request_touches_is_close_together() {
+        let counts = 16;
+        assert_eq!(align_of::<Live>(), 8);
+        assert!(counts + std::mem::offset_of!(Live, active) < 64);
+        assert!(counts + std::mem::offset_of!(Live, passive) < 64);
+        assert!(size_of::<WorkerPart>() <= 2 * 64);
+    }
+
+    #[tokio::test]
+    async fn keys_are_used_again_and_stay_apart() {
+        let live = Arc::new(Live::new(1));
+        let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(pending::<()>())).collect();
+        let mut open: Vec<_> = (0..3).map(|_| live.admit(0)).collect();
+        let arm = |open: &[Option<Admission>]| {
+            for (admission, task) in open.iter().zip(&tasks) {
+                if let Some(admission) = admission {
+                    live.arm(0, admission.key(), task.abort_handle());
+                }
+            }
+        };
+        arm(&open);
+        for gone in 0..3 {
+            open[gone] = None;
+            open[gone] = live.admit(0);
+            arm(&open);
+            for (admission, task) in open.iter().zip(&tasks) {
+                let found = admission.as_ref().and_then(Admission::task);
+                assert_eq!(found.map(|found| found.id()), Some(task.id()));
+            }
+        }
+        live.reset_all();
+        for task in tasks {
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
     }
 
     #[tokio::test]

@@ -164,6 +164,10 @@ impl Pool {
         tried: &TriedSet,
         may_take: impl Fn(&Member) -> bool,
     ) -> Option<Pick> {
+        if let Some(member) = view.only() {
+            // Whatever the scheduler, and without its tables.
+            return may_take(member).then(|| Pick::count_in(member, None));
+        }
         let tried_eligible = tried
             .bindings
             .iter()
@@ -172,11 +176,6 @@ impl Pool {
             .count();
         if view.eligible_count() <= tried_eligible {
             return None;
-        }
-        if view.eligible_count() == 1 {
-            // Whatever the scheduler, and without its tables.
-            let member = view.eligible().find(|member| may_take(member))?;
-            return Some(Pick::count_in(member, None));
         }
         match view.scheduler() {
             Scheduler::Wrr => {

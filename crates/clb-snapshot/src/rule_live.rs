@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
+
+use crate::live::{INLINE_WORKERS, add};
 
 /// Upper ends of the histograms' buckets, in seconds; what is longer than the last one is counted
 /// in none.
@@ -39,7 +42,8 @@ const GATEWAY: usize = 16;
 /// request comes: with ten thousand rules most workers never see most of them.
 #[derive(Debug)]
 pub struct RuleLive {
-    workers: Box<[OnceLock<Box<CachePadded<Part>>>]>,
+    /// Those of few workers are here and not one more place away.
+    workers: SmallVec<[OnceLock<Box<CachePadded<Part>>>; INLINE_WORKERS]>,
 }
 
 /// In this order in memory: what a request that is quickly answered counts lies on two cache lines
@@ -106,10 +110,6 @@ pub struct HistogramTotals {
     pub buckets: [u64; BOUNDS],
 }
 
-fn add(counter: &AtomicU64, amount: u64) {
-    counter.fetch_add(amount, Ordering::Relaxed);
-}
-
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -126,13 +126,15 @@ impl Histogram {
         let micros = took.as_nanos().div_ceil(1_000);
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         let place = BOUNDS_MICROS.partition_point(|&bound| bound < micros);
-        add(self.buckets.get(place).unwrap_or(&self.beyond), 1);
+        let bucket = self.buckets.get(place).unwrap_or(&self.beyond);
+        add(bucket, 1);
         add(&self.sum_micros, micros);
     }
 }
 
 impl RuleLive {
-    /// Counters for a plane of `workers` workers (at least one).
+    /// Counters for a plane of `workers` workers (at least one), which are counted from 0; one that
+    /// is not there is not counted.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self {
@@ -201,10 +203,7 @@ impl RuleLive {
     }
 
     fn part(&self, worker: usize) -> Option<&Part> {
-        // More workers than parts would only share a part.
-        let index = worker.checked_rem(self.workers.len())?;
-        let part = self.workers.get(index)?.get_or_init(Box::default);
-        Some(part)
+        Some(self.workers.get(worker)?.get_or_init(Box::default))
     }
 }
 
@@ -270,9 +269,9 @@ mod tests {
         let live = RuleLive::new(2);
         live.count_bytes(0, 1, 0);
         live.count_bytes(1, 2, 3);
-        live.count_bytes(5, 10, 20);
+        live.count_bytes(2, 10, 20);
         let totals = live.totals();
-        assert_eq!((totals.bytes_in, totals.bytes_out), (13, 23));
+        assert_eq!((totals.bytes_in, totals.bytes_out), (3, 3));
     }
 
     #[test]
@@ -301,7 +300,7 @@ mod tests {
 
     #[test]
     fn workers_that_count_at_once_lose_nothing() {
-        let live = Arc::new(RuleLive::new(2));
+        let live = Arc::new(RuleLive::new(4));
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let live = &live;
@@ -323,7 +322,7 @@ mod tests {
             micros in prop::collection::vec(0u64..100_000_000, 0..50),
         ) {
             let live = RuleLive::new(3);
-            for (worker, micros) in (0..).zip(&micros) {
+            for (worker, micros) in [0, 1, 2].into_iter().cycle().zip(&micros) {
                 live.record(worker, &finished(None, false, *micros));
             }
             let totals = live.totals().requests;

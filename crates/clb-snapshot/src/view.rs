@@ -50,10 +50,16 @@ impl Stickiness {
 
 /// What a pick is made from. A change of weight, health or members makes a new view and puts it
 /// into the [`Pool`](crate::Pool).
+///
+/// What is read for every request comes first and is on one line of the cache.
 #[derive(Debug)]
+#[repr(C)]
 pub struct PoolView {
     scheduler: Scheduler,
     stickiness: Stickiness,
+    /// The only one that may be picked, if it is only one: here, so that neither it nor its share
+    /// is looked for.
+    only: Option<Member>,
     members: Box<[Member]>,
     /// By member: its weight if it is eligible, else 0.
     shares: Box<[u8]>,
@@ -105,10 +111,16 @@ impl PoolView {
             .map(|(index, member)| (member.binding, index))
             .collect();
         by_binding.sort_unstable();
+        let mut eligible = shares.iter().zip(&members).filter(|(share, _)| **share > 0);
+        let only = match (eligible.next(), eligible.next()) {
+            (Some((_, member)), None) => Some(member.clone()),
+            _ => None,
+        };
         Self {
             scheduler,
             stickiness,
             eligible: shares.iter().filter(|&&share| share > 0).count(),
+            only,
             members: members.into(),
             shares,
             sequence,
@@ -149,6 +161,11 @@ impl PoolView {
     /// The members that may be picked, in the same order.
     pub fn eligible(&self) -> impl Iterator<Item = &Member> {
         self.eligible_shares().map(|(_, _, member)| member)
+    }
+
+    /// The member that may be picked, if it is the only one.
+    pub(crate) fn only(&self) -> Option<&Member> {
+        self.only.as_ref()
     }
 
     /// How many members may be picked.
@@ -221,6 +238,8 @@ mod tests {
         let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
         let eligible: Vec<u64> = view.eligible().map(|member| member.binding.0).collect();
         assert_eq!(view.eligible_count(), eligible.len());
+        let only = view.only().map(|member| member.binding.0);
+        assert_eq!(only, (eligible.len() == 1).then(|| eligible[0]));
         for member in view.members() {
             let found = view.eligible_member(member.binding).is_some();
             assert_eq!(found, eligible.contains(&member.binding.0));

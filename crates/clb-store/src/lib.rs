@@ -5,6 +5,7 @@
 
 mod live;
 mod lock;
+mod seal;
 mod sqlite;
 
 use std::sync::Arc;
@@ -76,6 +77,30 @@ pub enum StoreError {
         id: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Private keys are encrypted, and there is no key.
+    #[error(
+        "{path}: its private keys are encrypted; [store] key_file must name the file of their key"
+    )]
+    KeyMissing {
+        /// The database file.
+        path: String,
+    },
+    /// Private keys are encrypted with another key.
+    #[error(
+        "{path}: its private keys are encrypted with another key than that of [store] key_file"
+    )]
+    KeyWrong {
+        /// The database file.
+        path: String,
+    },
+    /// A row could not be encrypted: the system gave no random octets.
+    #[error("{kind} {id}: can not be encrypted, the system gives no random octets")]
+    NotSealed {
+        /// The object's kind.
+        kind: &'static str,
+        /// Its id.
+        id: String,
     },
     /// The feed no longer has what comes after that revision: load again.
     #[error("changes after revision {asked} are no longer kept, the store is at {current}")]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use clb_model::{Change, ENDED_TASKS_IN_MEMORY, Key, Kind, Object};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
+use crate::seal::{Sealer, is_sealed, is_secret};
 use crate::{Committed, Revision, Store, StoreError, Transaction, Watch};
 
 /// Each entry takes the schema from the version of its index to the next one.
@@ -32,14 +34,18 @@ pub struct SqliteStore {
     path: PathBuf,
     revision: Revision,
     watchers: Vec<mpsc::UnboundedSender<Committed>>,
+    sealer: Option<Sealer>,
 }
 
 impl SqliteStore {
-    /// Opens or creates `state.db` in the folder, and brings its schema up to date.
+    /// Opens or creates `state.db` in the folder, and brings its schema up to date. With the key of
+    /// `[store] key_file` what holds private keys is encrypted; what was stored in clear until now
+    /// is encrypted before this returns.
     ///
     /// # Errors
-    /// [`StoreError`], also when a newer clbd made the file.
-    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+    /// [`StoreError`], also when a newer clbd made the file, and when it is encrypted and the key
+    /// is missing or another one.
+    pub fn open(state_dir: &Path, key: Option<&[u8; 32]>) -> Result<Self, StoreError> {
         let path = state_dir.join("state.db");
         let error = |source| StoreError::Sqlite {
             path: path.display().to_string(),
@@ -67,12 +73,44 @@ impl SqliteStore {
             })
             .map_err(error)?;
         let revision = Revision(u64::try_from(revision).unwrap_or(0));
-        Ok(Self {
+        let mut store = Self {
             connection,
             path,
             revision,
             watchers: Vec::new(),
-        })
+            sealer: key.and_then(Sealer::new),
+        };
+        let is_clear = check_key(&store.connection, &store.path, store.sealer.as_ref())?;
+        if store.sealer.is_some() {
+            store.seal(is_clear)?;
+        }
+        Ok(store)
+    }
+
+    /// From now on nothing that was replaced or removed stays in the file, and what was stored in
+    /// clear is encrypted. A kill in between leaves the session key in clear, so that the next
+    /// start does it all again.
+    fn seal(&mut self, is_clear: bool) -> Result<(), StoreError> {
+        self.execute("PRAGMA secure_delete = ON")?;
+        if is_clear {
+            self.execute("VACUUM")?;
+            let mut secrets = Vec::new();
+            for kind in Kind::ALL {
+                secrets.extend(self.load(kind)?.into_iter().filter(is_secret));
+            }
+            let changes = secrets.into_iter().map(Change::made).collect();
+            let rows = self.rows(&[Transaction { changes }])?;
+            // No transaction is counted: nothing has changed for those who follow.
+            self.write_rows(0, &rows)
+                .map_err(|source| self.error(source))?;
+        }
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    fn execute(&self, statements: &str) -> Result<(), StoreError> {
+        self.connection
+            .execute_batch(statements)
+            .map_err(|source| self.error(source))
     }
 
     /// Reads everything in a state folder without changing anything, for `--check`; the objects, or
@@ -80,7 +118,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The database's fault, else one for each row that can not be read.
-    pub fn check(state_dir: &Path) -> Result<Option<Vec<Object>>, Vec<StoreError>> {
+    pub fn check(
+        state_dir: &Path,
+        key: Option<&[u8; 32]>,
+    ) -> Result<Option<Vec<Object>>, Vec<StoreError>> {
         let path = state_dir.join("state.db");
         if !path.exists() {
             return Ok(None);
@@ -101,6 +142,8 @@ impl SqliteStore {
             let path = path.display().to_string();
             return Err(vec![StoreError::NewerSchema { path, found, known }]);
         }
+        let sealer = key.and_then(Sealer::new);
+        check_key(&connection, &path, sealer.as_ref()).map_err(|problem| vec![problem])?;
         let mut statement = connection
             .prepare("SELECT kind, id, value FROM objects")
             .map_err(error)?;
@@ -112,7 +155,7 @@ impl SqliteStore {
         for row in rows {
             let (kind, id, value): (String, String, String) = row.map_err(error)?;
             let kind = Kind::ALL.into_iter().find(|known| known.name() == kind);
-            match kind.map(|kind| parse(kind, id.clone(), &value)) {
+            match kind.map(|kind| parse(kind, id.clone(), &value, sealer.as_ref())) {
                 Some(Ok(object)) => objects.push(object),
                 Some(Err(problem)) => problems.push(problem),
                 None => problems.push(StoreError::Unreadable {
@@ -153,13 +196,60 @@ impl SqliteStore {
             .map_err(|source| self.error(source))?;
         rows.map(|row| {
             let (id, value) = row.map_err(|source| self.error(source))?;
-            parse(kind, id, &value)
+            parse(kind, id, &value, self.sealer.as_ref())
         })
         .collect()
     }
 
-    fn write(&mut self, transactions: &[Transaction]) -> Result<Revision, rusqlite::Error> {
-        let revision = self.revision.0 + u64::try_from(transactions.len()).unwrap_or(u64::MAX);
+    fn write(&mut self, transactions: &[Transaction]) -> Result<Revision, StoreError> {
+        let rows = self.rows(transactions)?;
+        self.write_rows(transactions.len(), &rows)
+            .map_err(|source| self.error(source))
+    }
+
+    /// What is written, before the transaction begins: sealing may fail.
+    fn rows(&self, transactions: &[Transaction]) -> Result<Vec<Row>, StoreError> {
+        transactions
+            .iter()
+            .flat_map(|transaction| &transaction.changes)
+            .filter_map(|change| Some((change.key()?, change.after.as_ref())))
+            .map(|(key, after)| {
+                let (kind, id) = (key.kind(), key.id());
+                let value = after.map(|object| self.value(kind, &id, object));
+                let value = value.transpose()?;
+                Ok(Row { kind, id, value })
+            })
+            .collect()
+    }
+
+    fn value(
+        &self,
+        kind: Kind,
+        id: &str,
+        object: &Object,
+    ) -> Result<Zeroizing<String>, StoreError> {
+        let json = serde_json::to_string(object).map(Zeroizing::new);
+        let json = json.map_err(|error| {
+            self.error(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+        })?;
+        match &self.sealer {
+            Some(sealer) if is_secret(object) => sealer
+                .seal(kind, id, &json)
+                .map(Zeroizing::new)
+                .ok_or_else(|| StoreError::NotSealed {
+                    kind: kind.name(),
+                    id: id.to_owned(),
+                }),
+            _ => Ok(json),
+        }
+    }
+
+    fn write_rows(
+        &mut self,
+        transactions: usize,
+        rows: &[Row],
+    ) -> Result<Revision, rusqlite::Error> {
+        let revision = self.revision.0 + u64::try_from(transactions).unwrap_or(u64::MAX);
         let write = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -170,22 +260,12 @@ impl SqliteStore {
             )?;
             let mut delete =
                 write.prepare_cached("DELETE FROM objects WHERE kind = ?1 AND id = ?2")?;
-            for change in transactions
-                .iter()
-                .flat_map(|transaction| &transaction.changes)
-            {
-                let Some(key) = change.key() else { continue };
-                match &change.after {
-                    Some(object) => {
-                        let value = serde_json::to_string(object).map_err(|error| {
-                            rusqlite::Error::ToSqlConversionFailure(Box::new(error))
-                        })?;
-                        put.execute(params![key.kind().name(), key.id(), value])?;
-                    }
-                    None => {
-                        delete.execute(params![key.kind().name(), key.id()])?;
-                    }
-                }
+            for row in rows {
+                let (kind, id) = (row.kind.name(), &row.id);
+                match &row.value {
+                    Some(value) => put.execute(params![kind, id, **value])?,
+                    None => delete.execute(params![kind, id])?,
+                };
             }
             write
                 .prepare_cached("UPDATE revision SET revision = ?1")?
@@ -193,6 +273,44 @@ impl SqliteStore {
         }
         write.commit()?;
         Ok(Revision(revision))
+    }
+}
+
+/// What is written or, without a value, removed.
+struct Row {
+    kind: Kind,
+    id: String,
+    value: Option<Zeroizing<String>>,
+}
+
+/// Whether the key is the file's; true when there is one, and the file is still in clear. The
+/// session key tells, which every store has from its first start on.
+fn check_key(
+    connection: &Connection,
+    path: &Path,
+    sealer: Option<&Sealer>,
+) -> Result<bool, StoreError> {
+    let kind = Kind::SessionKey;
+    let value: Option<String> = connection
+        .query_row(
+            "SELECT value FROM objects WHERE kind = ?1",
+            params![kind.name()],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(|source| StoreError::Sqlite {
+            path: path.display().to_string(),
+            source,
+        })?;
+    let path = || path.display().to_string();
+    match (value, sealer) {
+        (None, _) => Ok(false),
+        (Some(value), sealer) if !is_sealed(&value) => Ok(sealer.is_some()),
+        (Some(_), None) => Err(StoreError::KeyMissing { path: path() }),
+        (Some(value), Some(sealer)) => match sealer.open(kind, "", &value) {
+            Some(_) => Ok(false),
+            None => Err(StoreError::KeyWrong { path: path() }),
+        },
     }
 }
 
@@ -232,12 +350,27 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     write.commit().map_err(error)
 }
 
-fn parse(kind: Kind, id: String, value: &str) -> Result<Object, StoreError> {
-    serde_json::from_str(value).map_err(|error| StoreError::Unreadable {
+fn parse(
+    kind: Kind,
+    id: String,
+    value: &str,
+    sealer: Option<&Sealer>,
+) -> Result<Object, StoreError> {
+    let unreadable = |reason: String| StoreError::Unreadable {
         kind: kind.name(),
-        id,
-        reason: error.to_string(),
-    })
+        id: id.clone(),
+        reason,
+    };
+    let opened = match is_sealed(value) {
+        true => Some(
+            sealer
+                .and_then(|sealer| sealer.open(kind, &id, value))
+                .ok_or_else(|| unreadable("it can not be decrypted".to_owned()))?,
+        ),
+        false => None,
+    };
+    let json = opened.as_ref().map_or(value, |opened| opened.as_str());
+    serde_json::from_str(json).map_err(|error| unreadable(error.to_string()))
 }
 
 impl Store for SqliteStore {
@@ -274,7 +407,7 @@ impl Store for SqliteStore {
             })
             .map_err(|source| self.error(source))?;
         value
-            .map(|value| parse(key.kind(), key.id(), &value))
+            .map(|value| parse(key.kind(), key.id(), &value, self.sealer.as_ref()))
             .transpose()
     }
 
@@ -289,9 +422,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self, transactions: Vec<Transaction>) -> Result<Revision, StoreError> {
         let first = self.revision.0 + 1;
-        self.revision = self
-            .write(&transactions)
-            .map_err(|source| self.error(source))?;
+        self.revision = self.write(&transactions)?;
         for (revision, transaction) in (first..).zip(transactions) {
             let changes: Arc<[Change]> = transaction.changes.into();
             let committed = Committed {
@@ -318,145 +449,4 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clb_model::{Counters, NetworkName};
-
-    fn network(name: &str, number: u64) -> Object {
-        Object::Network(NetworkName {
-            name: name.to_owned(),
-            number,
-        })
-    }
-
-    fn transaction(changes: Vec<Change>) -> Transaction {
-        Transaction { changes }
-    }
-
-    #[test]
-    fn what_was_committed_is_there_after_reopening() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::open(dir.path()).unwrap();
-        let counters = Object::Counters(Counters::new(u64::MAX));
-        store
-            .commit(vec![
-                transaction(vec![
-                    Change::made(network("vpc-a", 1)),
-                    Change::made(network("vpc-b", 2)),
-                ]),
-                transaction(vec![
-                    Change::removed(network("vpc-a", 1)),
-                    Change::changed(network("vpc-b", 2), network("vpc-b", 3)),
-                    Change::made(counters.clone()),
-                ]),
-            ])
-            .unwrap();
-        drop(store);
-        let mut store = SqliteStore::open(dir.path()).unwrap();
-        assert_eq!(store.revision(), Revision(2));
-        assert_eq!(store.load(Kind::Network).unwrap(), [network("vpc-b", 3)]);
-        assert_eq!(store.get(&Key::Counters).unwrap(), Some(counters));
-        assert_eq!(store.get(&Key::Network("vpc-a".to_owned())).unwrap(), None);
-    }
-
-    #[test]
-    fn the_feed_tells_each_transaction_once_and_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::open(dir.path()).unwrap();
-        store
-            .commit(vec![transaction(vec![Change::made(network("vpc-a", 1))])])
-            .unwrap();
-        assert!(matches!(
-            store.watch(Revision(0)),
-            Err(StoreError::Compacted {
-                asked: 0,
-                current: 1
-            })
-        ));
-        let mut watch = store.watch(Revision(1)).unwrap();
-        store
-            .commit(vec![
-                transaction(vec![Change::made(network("vpc-b", 2))]),
-                transaction(vec![Change::made(network("vpc-c", 3))]),
-            ])
-            .unwrap();
-        let told: Vec<u64> = std::iter::from_fn(|| watch.try_recv().ok())
-            .map(|committed| committed.revision.0)
-            .collect();
-        assert_eq!(told, [2, 3]);
-    }
-
-    #[test]
-    fn a_failed_commit_leaves_everything_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::open(dir.path()).unwrap();
-        store
-            .commit(vec![transaction(vec![Change::made(network("vpc-a", 1))])])
-            .unwrap();
-        let mut watch = store.watch(Revision(1)).unwrap();
-        store
-            .connection
-            .pragma_update(None, "query_only", true)
-            .unwrap();
-        let failed = store.commit(vec![transaction(vec![Change::made(network("vpc-b", 2))])]);
-        assert!(matches!(failed, Err(StoreError::Sqlite { .. })));
-        assert!(watch.try_recv().is_err());
-        assert_eq!(store.revision(), Revision(1));
-        store
-            .connection
-            .pragma_update(None, "query_only", false)
-            .unwrap();
-        assert_eq!(store.load(Kind::Network).unwrap(), [network("vpc-a", 1)]);
-    }
-
-    #[test]
-    fn checking_reads_everything_and_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(SqliteStore::check(dir.path()).unwrap().is_none());
-        assert!(!dir.path().join("state.db").exists());
-        let mut store = SqliteStore::open(dir.path()).unwrap();
-        store
-            .commit(vec![transaction(vec![Change::made(network("vpc-a", 1))])])
-            .unwrap();
-        assert_eq!(
-            SqliteStore::check(dir.path()).unwrap().unwrap(),
-            [network("vpc-a", 1)]
-        );
-        store
-            .connection
-            .execute_batch(
-                "INSERT INTO objects VALUES ('network', 'vpc-b', '{}'), ('ghost', 'x', '1')",
-            )
-            .unwrap();
-        let problems = SqliteStore::check(dir.path()).unwrap_err();
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(
-            problems
-                .iter()
-                .any(|problem| problem.contains("network vpc-b")),
-            "{problems:?}"
-        );
-    }
-
-    #[test]
-    fn a_newer_schema_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(dir.path()).unwrap();
-        store
-            .connection
-            .pragma_update(None, "user_version", 99)
-            .unwrap();
-        drop(store);
-        let error = SqliteStore::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("version 99"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_is_no_database_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("state.db"), [7u8; 4096]).unwrap();
-        let error = SqliteStore::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("state.db"), "{error}");
-    }
-}
+mod tests;

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use clb_config::Config;
-use clb_model::{LoadBalancerType, Object};
+use clb_config::{Config, StoreKey};
+use clb_control::clock::{Clock as _, SystemClock};
+use clb_model::{Certificate, LoadBalancerType, Object, Origin};
 use clb_store::SqliteStore;
 
 /// Checks the stored state against the configuration.
@@ -17,7 +18,9 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
         .iter()
         .map(|warning| format!("warning: {warning}"))
         .collect();
-    let objects = match SqliteStore::check(&config.state_dir) {
+    lines.extend(certificate_warnings(config));
+    let key = config.store.key.as_ref().map(StoreKey::expose);
+    let objects = match SqliteStore::check(&config.state_dir, key) {
         Ok(objects) => objects,
         Err(problems) => {
             let problems: Vec<String> = problems
@@ -34,6 +37,7 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
         )),
         Some(objects) => {
             let (mut load_balancers, mut listeners, mut rules, mut bindings) = (0, 0, 0, 0);
+            let mut certificates = 0;
             let mut told = HashSet::new();
             for object in &objects {
                 match object {
@@ -50,6 +54,10 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
                                 lb.id
                             ));
                         }
+                    }
+                    Object::Certificate(stored) => {
+                        certificates += 1;
+                        lines.extend(certificate_problem(config, stored));
                     }
                     Object::Listener(_) => listeners += 1,
                     Object::Rule(_) => rules += 1,
@@ -73,10 +81,33 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
                 }
             }
             lines.push(format!(
-                "stored state: {load_balancers} load balancers, {listeners} listeners, {rules} rules, {bindings} bound backends"
+                "stored state: {load_balancers} load balancers, {listeners} listeners, {rules} rules, {bindings} bound backends, {certificates} certificates"
             ));
         }
     }
     lines.push(format!("{}: ok", config.path.display()));
     Ok(lines.join("\n"))
+}
+
+/// Certificates of the file that are out of their time.
+fn certificate_warnings(config: &Config) -> Vec<String> {
+    let now = SystemClock.unix().0.div_euclid(1000);
+    let warnings = clb_config::certificate_warnings(&config.certificates, now);
+    let marked = warnings.iter().map(|warning| format!("warning: {warning}"));
+    marked.collect()
+}
+
+/// What the file says of a stored certificate and will not come to pass, or is worth knowing.
+fn certificate_problem(config: &Config, stored: &Certificate) -> Option<String> {
+    let id = stored.id.to_string();
+    let is_in_file = config.certificates.iter().any(|entry| entry.id == id);
+    match (stored.origin, is_in_file) {
+        (Origin::Uploaded, true) => Some(format!(
+            "warning: certificates.id = \"{id}\": an uploaded certificate has this id, the file's is not used"
+        )),
+        (Origin::File | Origin::Withdrawn, false) => Some(format!(
+            "warning: certificate {id} is no longer in [[certificates]]; listeners that use it keep it"
+        )),
+        _ => None,
+    }
 }

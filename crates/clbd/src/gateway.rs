@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use clb_config::{ApiTls, Config};
+use clb_config::{ApiTls, Config, StoreKey};
 use clb_control::api::ApiServer;
 use clb_control::clock::SystemClock;
 use clb_control::{Control, tls};
@@ -29,6 +30,9 @@ use crate::settings::{self, plane_settings};
 
 /// Threads of the control plane's runtime: the API's answers and handshakes, the admin address.
 const CONTROL_THREADS: usize = 2;
+
+/// How often certificates that end soon are warned of; the first time at the start.
+const EXPIRY_WARNINGS: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a gateway that is ready can be reached.
 pub struct Ready {
@@ -96,7 +100,7 @@ fn tls_acceptor(
 fn start_listener(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
     match listener.protocol {
         Protocol::Tcp => clb_l4::tcp::start(worker, listener),
-        Protocol::Http => clb_l7::start(worker, listener),
+        Protocol::Http | Protocol::Https => clb_l7::start(worker, listener),
         protocol => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!("{protocol} listeners are not served"),
@@ -136,6 +140,11 @@ fn metrics(board: &Arc<Board>, control: &Control) -> Metrics {
             health_transitions: health.transitions,
             api_answers: api.answered.figures(),
             api_nonces: api.gatekeeper.remembered(),
+            certificate_ends: api
+                .expiries()
+                .into_iter()
+                .map(|expiry| (expiry.id, expiry.not_after))
+                .collect(),
         }
     })
 }
@@ -198,6 +207,7 @@ async fn serve(
     ));
     let control = Arc::new(Control::start(
         &config.state_dir,
+        config.store.key.as_ref().map(StoreKey::expose),
         settings,
         Arc::clone(&board),
         Arc::new(SystemClock),
@@ -213,9 +223,7 @@ async fn serve(
     for backend in control.api().unconfigured_backends() {
         tracing::warn!(backend, "bound, but no longer in [[instances]]");
     }
-    if let Err(error) = control.follow_instances().await {
-        tracing::error!(%error, "bound machines can not follow [[instances]]");
-    }
+    follow_file(&control).await;
     let ready = Ready {
         api: api_addresses
             .first()
@@ -256,6 +264,16 @@ async fn serve(
     result
 }
 
+/// Brings what clb.toml says of stored objects into the state.
+async fn follow_file(control: &Control) {
+    if let Err(error) = control.follow_certificates().await {
+        tracing::error!(%error, "stored certificates can not follow [[certificates]]");
+    }
+    if let Err(error) = control.follow_instances().await {
+        tracing::error!(%error, "bound machines can not follow [[instances]]");
+    }
+}
+
 /// What a reload needs.
 struct Reload<'a> {
     config: &'a Config,
@@ -274,6 +292,7 @@ async fn run_until_stopped(
 ) -> anyhow::Result<()> {
     let mut is_ready = control.ready();
     let mut announced = false;
+    let mut expiry = tokio::time::interval(EXPIRY_WARNINGS);
     let mut ready = Some(ready);
     loop {
         tokio::select! {
@@ -281,6 +300,7 @@ async fn run_until_stopped(
                 Wish::Stop => return Ok(()),
                 Wish::Reload => reload.run(control).await,
             },
+            _ = expiry.tick() => control.warn_of_expiry(),
             () = turned_true(&mut is_ready), if !announced => {
                 announced = true;
                 tracing::info!("ready");
@@ -331,9 +351,7 @@ impl Reload<'_> {
         self.board
             .set_settings(plane_settings(&config, self.descriptors));
         control.reload(settings);
-        if let Err(error) = control.follow_instances().await {
-            tracing::error!(%error, "bound machines can not follow [[instances]]");
-        }
+        follow_file(control).await;
         for backend in control.api().unconfigured_backends() {
             tracing::warn!(backend, "bound, but no longer in [[instances]]");
         }

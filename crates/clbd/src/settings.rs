@@ -1,13 +1,15 @@
 //! From clb.toml to what the parts take.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clb_actions::{Access, Key, Limits as GateLimits};
 use clb_config::{Config, HttpMethod};
 use clb_control::Settings;
 use clb_control::api::{ApiLimits, Prices};
 use clb_control::applier::ApplierSettings;
-use clb_model::{Env, Instance, Limits, ProbeMethod};
+use clb_model::{CertificateId, Env, FileCertificate, Instance, Limits, ProbeMethod};
 use clb_snapshot::{HttpSettings, PlaneSettings};
 
 use crate::credentials;
@@ -108,6 +110,7 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
                     (entry.id.clone(), instance)
                 })
                 .collect(),
+            certificates: certificates(config),
             backend_networks: config.backends.networks.clone(),
             own_sockets,
             limits: Limits {
@@ -115,6 +118,7 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
                 listeners_per_load_balancer: size(limits.listeners_per_load_balancer),
                 rules_per_listener: size(limits.rules_per_listener),
                 backends_per_pool: size(limits.backends_per_pool),
+                certificates: size(limits.certificates),
             },
             http_method: http_method(config),
         },
@@ -139,6 +143,20 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
             http_method: http_method(config),
         },
     })
+}
+
+/// `[[certificates]]` by id; the configuration has none with a malformed one.
+pub fn certificates(config: &Config) -> HashMap<CertificateId, FileCertificate> {
+    let entries = config.certificates.iter().filter_map(|entry| {
+        let id = CertificateId::parse(&entry.id).ok()?;
+        let content = clb_control::certificates::content(entry.content.clone());
+        let file = FileCertificate {
+            name: entry.name.clone(),
+            content: Arc::new(content),
+        };
+        Some((id, file))
+    });
+    entries.collect()
 }
 
 fn http_method(config: &Config) -> ProbeMethod {
@@ -178,6 +196,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             "limits.persistence_entries",
             old.limits.persistence_entries != new.limits.persistence_entries,
         ),
+        ("store.key_file", old.store != new.store),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()

@@ -47,8 +47,12 @@ TCP_LISTENER = [*_CLASSIC_LISTENER, ("scheduler", str)]
 HTTP_LISTENER = [*_CLASSIC_LISTENER, ("httpCode", int), ("httpCheckPath", str), ("httpHash", str)]
 
 
+TLS = [("SSLMode", str), ("certId", str), ("certCaId", str)]
+HTTPS_LISTENER = [*HTTP_LISTENER, *TLS]
+
+
 def classic_listener(row):
-    return HTTP_LISTENER if row.get("protocol") == 1 else TCP_LISTENER
+    return {1: HTTP_LISTENER, 4: HTTPS_LISTENER}.get(row.get("protocol"), TCP_LISTENER)
 
 
 RULE = [
@@ -68,15 +72,37 @@ RULE = [
     ("httpCheckMethod", str),
 ]
 
-FORWARD_LISTENER = [
-    ("loadBalancerPort", int),
-    ("protocol", int),
-    ("protocolType", str),
-    ("listenerId", str),
-    ("listenerName", str),
-    ("addTimestamp", str),
-    ("rules", [RULE]),
+_FORWARD_START = [("loadBalancerPort", int), ("protocol", int), ("protocolType", str), ("listenerId", str)]
+_FORWARD_END = [("listenerName", str), ("addTimestamp", str), ("rules", [RULE])]
+
+
+def forward_listener(row):
+    return _FORWARD_START + (TLS if row.get("protocol") == 4 else []) + _FORWARD_END
+
+
+_USER_START = [("unListenerId", str), ("listenerName", str), ("loadBalancerPort", int)]
+_USER_SETTINGS = [
+    ("sessionExpire", int),
+    ("healthSwitch", int),
+    ("timeOut", int),
+    ("intervalTime", int),
+    ("healthNum", int),
+    ("unhealthNum", int),
+    ("httpHash", str),
+    ("httpCode", int),
 ]
+
+
+def certificate_user(row):
+    classic = "instancePort" in row
+    port = [("instancePort", int)] if classic else []
+    return _USER_START + port + [("protocol", int), *TLS] + (_USER_SETTINGS if classic else [])
+
+
+def certificate_users(row):
+    user = [("LBName", str), ("loadBalancerId", str), ("region", str), ("listener", [certificate_user])]
+    return [(certificate, [user]) for certificate in row]
+
 
 FORWARD_BACKEND = [
     ("instanceName", str),
@@ -164,6 +190,9 @@ ANSWERS = {
     "DescribeLoadBalancers": [("loadBalancerSet", [LOAD_BALANCER]), ("totalCount", int)],
     "DeleteLoadBalancers": REQUEST_ID,
     "DescribeLoadBalancersTaskResult": [("data", [("status", int), ("message", str)])],
+    "GetCertListWithLoadBalancer": [("certSet", certificate_users)],
+    "ReplaceCert": [],
+    "ModifyForwardLBSeventhListener": REQUEST_ID,
     "ModifyLoadBalancerAttributes": REQUEST_ID,
     "CreateLoadBalancerListeners": [("requestId", int), ("listenerIds", [str])],
     "DescribeLoadBalancerListeners": [("listenerSet", [classic_listener]), ("totalCount", int)],
@@ -178,7 +207,7 @@ ANSWERS = {
     "DescribeLBHealth": [("data", [[("projectId", int), ("LBName", str), ("health", HEALTH_PARAMETERS)]])],
     "ModifyLBHealth": [("requestId", int), ("data", [("taskId", int)])],
     "ModifyForwardLBName": [],
-    "DescribeForwardLBListeners": [("listenerSet", [FORWARD_LISTENER]), ("totalCount", int)],
+    "DescribeForwardLBListeners": [("listenerSet", [forward_listener]), ("totalCount", int)],
     "CreateForwardLBSeventhLayerListeners": [("listenerIds", [str])],
     "DeleteForwardLBListener": REQUEST_ID,
     "CreateForwardLBListenerRules": REQUEST_ID,

@@ -5,8 +5,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use clb_l7::http1::{
-    Fields, HeadLimits, HeadScanner, RequestAdditions, Version, leading_crlf, parse_request,
-    write_request,
+    Fields, HeadLimits, HeadScanner, RequestAdditions, Scheme, Version, leading_crlf,
+    parse_request, parse_whole_request, write_request,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -45,6 +45,13 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut fields = Fields::default();
     let parsed = parse_request(&data[..length.unwrap_or(data.len())], &mut fields);
+    if data.len() <= 4096 {
+        // In one pass it is accepted or not all the same.
+        let mut fields = Fields::default();
+        let whole = parse_whole_request(Scheme::Http, data, &LIMITS, &mut fields);
+        let parsed = parsed.as_ref().ok().filter(|_| length.is_some());
+        assert_eq!(format!("{:?}", whole.as_ref()), format!("{parsed:?}"));
+    }
     let Ok(request) = parsed else {
         return;
     };

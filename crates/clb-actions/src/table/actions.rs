@@ -14,10 +14,11 @@ pub static ACTIONS: &[ActionSpec] = &[
     served_common("DescribeLoadBalancersTaskResult",
         Kind::Read, common::DESCRIBE_TASK_RESULT,
     ),
-    not_yet_common("GetCertListWithLoadBalancer", Kind::Read),
+    served_common("GetCertListWithLoadBalancer", Kind::Read, common::GET_CERT_LIST),
     not_yet_common("DescribeLoadBalancerLog", Kind::Read),
     not_yet_common("GetMonitorData", Kind::Read),
-    not_yet_common("ReplaceCert", Kind::Sync),
+    served_common("ReplaceCert", Kind::Sync, common::REPLACE_CERT)
+        .with_cross(cross::replace_cert),
     // Classic.
     served_classic("ModifyLoadBalancerAttributes", Kind::Async, classic::MODIFY_ATTRIBUTES)
         .with_counterpart("ModifyForwardLBName"),
@@ -63,7 +64,9 @@ pub static ACTIONS: &[ActionSpec] = &[
     served_application("CreateForwardLBSeventhLayerListeners", Kind::Sync, application::CREATE_SEVENTH_LISTENERS)
         .with_cross(cross::create_seventh_listeners)
         .with_counterpart("CreateLoadBalancerListeners"),
-    not_yet_application("ModifyForwardLBSeventhListener", Kind::Async),
+    served_application("ModifyForwardLBSeventhListener", Kind::Async, application::MODIFY_SEVENTH_LISTENER)
+        .with_cross(cross::modify_seventh_listener)
+        .with_counterpart("ModifyLoadBalancerListener"),
     not_yet_application("CreateForwardLBFourthLayerListeners", Kind::Async),
     not_yet_application("ModifyForwardLBFourthListener", Kind::Async),
     served_application("DeleteForwardLBListener", Kind::Async, application::DELETE_LISTENER)

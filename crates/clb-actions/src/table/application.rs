@@ -46,6 +46,21 @@ pub(super) static CREATE_SEVENTH_LISTENERS: &[ParamSpec] = &[
     ParamSpec::text_of("listeners.n.certName", 1, 255),
 ];
 
+// No defaults: what is absent stays as it is.
+pub(super) static MODIFY_SEVENTH_LISTENER: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("listenerName"),
+    ParamSpec::text_enum("SSLMode", SSL_MODES),
+    ParamSpec::text("certId"),
+    ParamSpec::text("certCaId"),
+    ParamSpec::pem("certCaContent"),
+    ParamSpec::text_of("certCaName", 1, 255),
+    ParamSpec::pem("certContent"),
+    ParamSpec::pem("certKey").secret(),
+    ParamSpec::text_of("certName", 1, 255),
+];
+
 // One of the two is required: the official page's table has the first, its example the second.
 pub(super) static DELETE_LISTENER: &[ParamSpec] = &[
     load_balancer_id(),

@@ -74,5 +74,15 @@ pub(super) static DESCRIBE_LOAD_BALANCERS: &[ParamSpec] = &[
 pub(super) static DELETE_LOAD_BALANCERS: &[ParamSpec] =
     &[ParamSpec::text("loadBalancerIds.n").required()];
 
+pub(super) static GET_CERT_LIST: &[ParamSpec] = &[ParamSpec::text("certIds.n").required()];
+
+pub(super) static REPLACE_CERT: &[ParamSpec] = &[
+    ParamSpec::text("oldCertId").required(),
+    ParamSpec::text("newCertId"),
+    ParamSpec::pem("newCertContent"),
+    ParamSpec::text_of("newCertName", 1, 255),
+    ParamSpec::pem("newCertKey").secret(),
+];
+
 pub(super) static DESCRIBE_TASK_RESULT: &[ParamSpec] =
     &[ParamSpec::int("requestId", 1, MAX_TASK).required()];

@@ -384,7 +384,10 @@ fn actions_are_found_by_their_exact_name() {
         message("DescribeRewrite"),
         "DescribeRewrite: not available yet"
     );
-    assert_eq!(message("ReplaceCert"), "ReplaceCert: not available yet");
+    assert_eq!(
+        message("GetMonitorData"),
+        "GetMonitorData: not available yet"
+    );
 }
 
 #[test]

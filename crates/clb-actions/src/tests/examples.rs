@@ -20,6 +20,22 @@ fn the_documents_examples_pass() {
             vec![("loadBalancerIds.0", "lb-abcdefgh")],
         ),
         (
+            "GetCertListWithLoadBalancer",
+            vec![("certIds.0", "4b9fc92b")],
+        ),
+        (
+            "ReplaceCert",
+            vec![("oldCertId", "4b9fc92b"), ("newCertId", "e2b6d555")],
+        ),
+        (
+            "ModifyForwardLBSeventhListener",
+            vec![
+                ("loadBalancerId", "lb-ltkip4do"),
+                ("listenerId", "lbl-6hkiqc6c"),
+                ("SSLMode", "unidirectional"),
+            ],
+        ),
+        (
             "DescribeLoadBalancersTaskResult",
             vec![("requestId", "6356081")],
         ),

@@ -1,6 +1,7 @@
 //! Stories across the modules: a client signs a request, the gatekeeper decides.
 
 mod admission;
+mod certificates;
 mod client;
 mod examples;
 mod once;

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::certificate_answers::TlsRow;
+
 /// `YYYY-MM-DD HH:MM:SS` in the time zone of the gateway's host (actions.md C.9).
 pub(super) fn local_time(time: UnixMillis, zone: &TimeZone) -> String {
     Timestamp::from_millisecond(time.0)
@@ -182,6 +184,8 @@ pub(super) struct ListenerRow {
     http_hash: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler: Option<&'static str>,
+    #[serde(flatten)]
+    tls: Option<TlsRow>,
 }
 
 impl ListenerRow {
@@ -212,6 +216,7 @@ impl ListenerRow {
             http_check_path: http.map(|http| http.path.to_string()),
             http_hash: layer7.then_some(scheduler),
             scheduler: (!layer7).then_some(scheduler),
+            tls: listener.tls.map(TlsRow::from),
         })
     }
 }

@@ -7,18 +7,19 @@ use clb_actions::ApiError;
 use clb_actions::envelope;
 use clb_actions::params::{Element, Params};
 use clb_model::{
-    ApplicationCommand, Binding, BindingId, Command, Family, LbId, Listener, ListenerId,
-    NewApplicationListener, Owner, PoolKey, Protocol, Rule,
+    ApplicationCommand, Binding, BindingId, Command, Family, LbId, Listener, ListenerChange,
+    ListenerId, NewApplicationListener, Owner, PoolKey, Protocol, Rule,
 };
 use clb_snapshot::{MemberHealth, Pool, Service, Snapshot};
 
+use super::certificates::Source;
 use super::forward_answers::{
     ForwardBackendRow, ForwardBackends, ForwardHealth, ForwardHealthRow, ForwardListenerRow,
     ForwardListeners, HealthListenerRow, HealthMemberRow, HealthPools, HealthRuleRow,
     ListenerBackends, ListenerPools, RuleBackends,
 };
 use super::handlers::Write;
-use super::listeners::DEFAULT_LIMIT;
+use super::listeners::{DEFAULT_LIMIT, HTTPS_PARAMETERS, first_given};
 use super::view::{View, checked, page};
 
 /// ModifyForwardLBName
@@ -41,7 +42,7 @@ pub(super) fn create_seventh_listeners(
     let listeners = params
         .elements("listeners")
         .iter()
-        .map(seventh_listener)
+        .map(|element| seventh_listener(view, element))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Command::Application {
         load_balancer,
@@ -52,7 +53,10 @@ pub(super) fn create_seventh_listeners(
     })
 }
 
-fn seventh_listener(element: &Element<'_>) -> Result<NewApplicationListener, ApiError> {
+fn seventh_listener(
+    view: &View<'_>,
+    element: &Element<'_>,
+) -> Result<NewApplicationListener, ApiError> {
     let number = |name: &str| element.int(name).unwrap_or_default();
     let protocol = Protocol::from_number(number("protocol"))
         .filter(|protocol| protocol.is_layer7())
@@ -64,6 +68,27 @@ fn seventh_listener(element: &Element<'_>) -> Result<NewApplicationListener, Api
         protocol,
         port: checked("loadBalancerPort", number("loadBalancerPort"))?,
         settings: None,
+        tls: Source::Element(*element).new_tls(view)?,
+    })
+}
+
+/// ModifyForwardLBSeventhListener
+pub(super) fn modify_seventh_listener(
+    view: &View<'_>,
+    params: &Params,
+) -> Result<Command, ApiError> {
+    let listener = view.application_listener(params)?;
+    let change = ListenerChange {
+        name: params.text("listenerName").map(ToOwned::to_owned),
+        tls: Source::Request(params).tls_patch(view, listener.protocol)?,
+        https_parameter: first_given(params, HTTPS_PARAMETERS),
+    };
+    Ok(Command::Application {
+        load_balancer: listener.load_balancer,
+        command: ApplicationCommand::ModifyListener {
+            listener: listener.id,
+            change: Box::new(change),
+        },
     })
 }
 

@@ -11,6 +11,7 @@ pub(super) fn from_model(error: ModelError, instead: &str) -> ApiError {
     match error {
         ModelError::LoadBalancerNotFound(id) => ApiError::load_balancer_not_found(id),
         ModelError::ListenerNotFound { listener, .. } => ApiError::listener_not_found(listener),
+        ModelError::CertificateNotFound(id) => ApiError::certificate_not_found(id),
         ModelError::RuleNotFound { rule, .. } => ApiError::rule_not_found(rule),
         ModelError::NoRuleSelected { .. } => ApiError::no_rule_selected(message),
         ModelError::WrongFamily { .. } => {

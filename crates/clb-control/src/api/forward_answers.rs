@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::answers::{INSTANCE_RUNNING, local_time};
+use super::certificate_answers::TlsRow;
 
 /// An answer of the envelope alone.
 #[derive(Serialize)]
@@ -36,6 +37,8 @@ pub(super) struct ForwardListenerRow {
     protocol: i64,
     protocol_type: &'static str,
     listener_id: String,
+    #[serde(flatten)]
+    tls: Option<TlsRow>,
     listener_name: String,
     #[serde(flatten)]
     own: Option<OwnSettings>,
@@ -112,6 +115,7 @@ impl ForwardListenerRow {
             protocol: listener.protocol.number(),
             protocol_type: protocol_type(listener.protocol),
             listener_id: listener.id.to_string(),
+            tls: listener.tls.map(TlsRow::from),
             listener_name: listener.name.clone(),
             own: listener.settings().map(OwnSettings::new),
             add_timestamp: local_time(listener.created, zone),

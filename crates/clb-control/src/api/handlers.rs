@@ -6,6 +6,7 @@ use clb_actions::params::Params;
 use clb_model::{ApplicationCommand, Command, TaskId};
 
 use super::answers::{Accepted, ListenersCreated, LoadBalancersCreated};
+use super::certificates::{self, Uploads};
 use super::forward_answers::{ForwardListenersCreated, Nothing};
 use super::view::View;
 use super::{application, classic, common, listeners, rules, targets};
@@ -37,6 +38,8 @@ pub(super) struct Row {
     pub action: &'static str,
     /// What can be said of the request alone and is too dear to be said under the state's lock.
     pub check: fn(&Params) -> Result<(), ApiError>,
+    /// Reads and checks the certificates that come with the request, before any state is looked at.
+    pub uploads: fn(&Params) -> Result<Uploads, ApiError>,
     pub handler: Handler,
     /// For Actions of one family: what to use on an instance of the other.
     pub instead: &'static str,
@@ -50,6 +53,7 @@ const fn read(
     Row {
         action,
         check: nothing_to_check,
+        uploads: no_uploads,
         handler: Handler::Read(handler),
         instead,
     }
@@ -64,6 +68,7 @@ const fn change(
     Row {
         action,
         check: nothing_to_check,
+        uploads: no_uploads,
         handler: Handler::Change {
             command,
             wait: false,
@@ -81,6 +86,7 @@ const fn read_much(
     Row {
         action,
         check: nothing_to_check,
+        uploads: no_uploads,
         handler: Handler::ReadMuch(handler),
         instead,
     }
@@ -95,6 +101,7 @@ const fn synchronous(
     Row {
         action,
         check: nothing_to_check,
+        uploads: no_uploads,
         handler: Handler::Change {
             command,
             wait: true,
@@ -109,6 +116,15 @@ impl Row {
         self.check = check;
         self
     }
+
+    const fn with_uploads(mut self, uploads: fn(&Params) -> Result<Uploads, ApiError>) -> Self {
+        self.uploads = uploads;
+        self
+    }
+}
+
+fn no_uploads(_: &Params) -> Result<Uploads, ApiError> {
+    Ok(Uploads::default())
 }
 
 fn nothing_to_check(_: &Params) -> Result<(), ApiError> {
@@ -129,9 +145,13 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         action: "DescribeLoadBalancersTaskResult",
         check: nothing_to_check,
+        uploads: no_uploads,
         handler: Handler::TaskResult,
         instead: "",
     },
+    read("GetCertListWithLoadBalancer", "", certificates::users),
+    synchronous("ReplaceCert", "", certificates::replace, envelope_only)
+        .with_uploads(certificates::of_replacement),
     change(
         "ModifyLoadBalancerAttributes",
         "ModifyForwardLBName",
@@ -143,7 +163,8 @@ pub(super) const ROWS: &[Row] = &[
         "CreateForwardLBSeventhLayerListeners or CreateForwardLBFourthLayerListeners",
         listeners::create,
         listeners_created,
-    ),
+    )
+    .with_uploads(certificates::of_listeners),
     read(
         "DescribeLoadBalancerListeners",
         "DescribeForwardLBListeners",
@@ -154,7 +175,8 @@ pub(super) const ROWS: &[Row] = &[
         "ModifyForwardLBSeventhListener or ModifyForwardLBFourthListener",
         listeners::modify,
         accepted,
-    ),
+    )
+    .with_uploads(certificates::of_listener),
     change(
         "DeleteLoadBalancerListeners",
         "DeleteForwardLBListener",
@@ -205,7 +227,15 @@ pub(super) const ROWS: &[Row] = &[
         "CreateLoadBalancerListeners",
         application::create_seventh_listeners,
         forward_listeners_created,
-    ),
+    )
+    .with_uploads(certificates::of_listeners),
+    change(
+        "ModifyForwardLBSeventhListener",
+        "ModifyLoadBalancerListener",
+        application::modify_seventh_listener,
+        accepted,
+    )
+    .with_uploads(certificates::of_listener),
     change(
         "DeleteForwardLBListener",
         "DeleteLoadBalancerListeners",

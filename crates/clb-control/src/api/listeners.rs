@@ -11,6 +11,7 @@ use clb_model::{
 };
 
 use super::answers::{ListenerRow, ListenerSet};
+use super::certificates::Source;
 use super::view::{View, checked, optional, page};
 
 /// Rows of a list that nothing narrows (the document's first page: "the default number (20)").
@@ -29,7 +30,7 @@ const LAYER4_PARAMETERS: &[&str] = &["scheduler", "timeOut"];
 const LAYER7_PARAMETERS: &[&str] = &["httpHash", "httpCode", "httpCheckPath"];
 
 /// Those that only HTTPS listeners have.
-const HTTPS_PARAMETERS: &[&str] = &[
+pub(super) const HTTPS_PARAMETERS: &[&str] = &[
     "SSLMode",
     "certId",
     "certCaId",
@@ -39,6 +40,12 @@ const HTTPS_PARAMETERS: &[&str] = &[
     "certKey",
     "certName",
 ];
+
+/// Which of these parameters is given first.
+pub(super) fn first_given(params: &Params, names: &[&str]) -> Option<String> {
+    let name = names.iter().find(|name| params.is_given(name));
+    name.map(|name| (*name).to_owned())
+}
 
 pub(super) fn session_expire(seconds: i64) -> Result<Option<SessionExpire>, ApiError> {
     match seconds {
@@ -62,7 +69,7 @@ pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
     let listeners = params
         .elements("listeners")
         .iter()
-        .map(new_listener)
+        .map(|element| new_listener(view, element))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Command::CreateListeners {
         load_balancer: lb.id,
@@ -71,7 +78,7 @@ pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
     })
 }
 
-fn new_listener(element: &Element<'_>) -> Result<NewListener, ApiError> {
+fn new_listener(view: &View<'_>, element: &Element<'_>) -> Result<NewListener, ApiError> {
     let number = |name: &str, default: i64| element.int(name).unwrap_or(default);
     let protocol = Protocol::from_number(number("protocol", 0))
         .ok_or_else(|| ApiError::parameter("protocol: must be 1, 2, 3 or 4".to_owned()))?;
@@ -110,6 +117,7 @@ fn new_listener(element: &Element<'_>) -> Result<NewListener, ApiError> {
             unhealth_num: checked::<CheckCount>("unhealthNum", number("unhealthNum", HEALTH_NUM))?,
             http,
         },
+        tls: Source::Element(*element).new_tls(view)?,
     })
 }
 
@@ -117,10 +125,7 @@ fn new_listener(element: &Element<'_>) -> Result<NewListener, ApiError> {
 pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
     let lb = view.classic(params)?;
     let listener = view.listener(lb.id, params.text("listenerId").unwrap_or_default())?;
-    let given = |names: &[&str]| {
-        let name = names.iter().find(|name| params.is_given(name));
-        name.map(|name| (*name).to_owned())
-    };
+    let given = |names| first_given(params, names);
     let scheduler = params.text("scheduler").or(params.text("httpHash"));
     let patch = ListenerPatch {
         name: params.text("listenerName").map(ToOwned::to_owned),
@@ -136,6 +141,7 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
         scheduler: scheduler.and_then(Scheduler::from_name),
         http_code: optional(params, "httpCode")?,
         check_path: check_path(params.text("httpCheckPath"))?,
+        tls: Source::Request(params).tls_patch(view, listener.protocol)?,
         layer4_parameter: given(LAYER4_PARAMETERS),
         layer7_parameter: given(LAYER7_PARAMETERS),
         https_parameter: given(HTTPS_PARAMETERS),

@@ -2,6 +2,8 @@
 
 mod answers;
 mod application;
+mod certificate_answers;
+mod certificates;
 mod classic;
 mod common;
 mod errors;
@@ -35,10 +37,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use jiff::tz::TimeZone;
 
+use crate::certificates::Expiry;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
+use certificates::Uploads;
 use errors::{from_execute, from_wait};
-use handlers::Handler;
+use handlers::{Handler, Row};
 use view::View;
 
 pub use server::{ApiServer, ServeError};
@@ -100,6 +104,12 @@ impl Answered {
 }
 
 impl Api {
+    /// When each stored certificate ends.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.engine.shared.read(crate::certificates::expiries)
+    }
+
     /// Bound machines that are in no `[[instances]]` any more: they stay bound at their last
     /// address (semantics.md 1).
     #[must_use]
@@ -132,12 +142,14 @@ impl Api {
             ApiError::not_supported(format!("{}: not available yet", admitted.action.name))
         })?;
         (row.check)(&admitted.params)?;
+        let uploads = (row.uploads)(&admitted.params)?;
         match &row.handler {
             Handler::Read(handler) => {
-                self.view(now, row.instead, |view| handler(view, &admitted.params))
+                self.view(now, row, &uploads, |view| handler(view, &admitted.params))
             }
             Handler::ReadMuch(handler) => {
-                let write = self.view(now, row.instead, |view| handler(view, &admitted.params))?;
+                let write =
+                    self.view(now, row, &uploads, |view| handler(view, &admitted.params))?;
                 Ok(write())
             }
             Handler::TaskResult => common::task_result(&self.engine, &admitted.params).await,
@@ -150,7 +162,7 @@ impl Api {
                     return Err(ApiError::unavailable("the gateway is stopping".to_owned()));
                 }
                 let command =
-                    self.view(now, row.instead, |view| command(view, &admitted.params))?;
+                    self.view(now, row, &uploads, |view| command(view, &admitted.params))?;
                 let executed = self
                     .engine
                     .execute(command, Some(nonce(&admitted)))
@@ -163,6 +175,7 @@ impl Api {
                     task = %executed.task,
                     "change accepted"
                 );
+                uploads.warn(now);
                 if *wait {
                     let ended = self.engine.wait_ended(executed.task).await;
                     ended.map_err(from_wait)?;
@@ -175,12 +188,14 @@ impl Api {
     fn view<R>(
         &self,
         now: UnixMillis,
-        instead: &'static str,
+        row: &Row,
+        uploads: &Uploads,
         look: impl FnOnce(&View<'_>) -> R,
     ) -> R {
         let shared = &self.engine.shared;
         let env = shared.env.load_full();
         let prices = **self.prices.load();
+        let region = self.gatekeeper.region();
         shared.read(|state| {
             let board = &self.board;
             look(&View {
@@ -190,7 +205,9 @@ impl Api {
                 zone: &self.zone,
                 prices,
                 now,
-                instead,
+                region: &region,
+                instead: row.instead,
+                uploads,
             })
         })
     }

@@ -11,6 +11,7 @@ use clb_model::{
 use clb_snapshot::Board;
 use jiff::tz::TimeZone;
 
+use super::certificates::Uploads;
 use super::errors::from_model;
 
 /// Prices of `[prices]`, in 0.01 CNY per hour.
@@ -30,6 +31,10 @@ pub(super) struct View<'a> {
     pub zone: &'a TimeZone,
     pub prices: Prices,
     pub now: UnixMillis,
+    /// `[api] region`
+    pub region: &'a str,
+    /// The request's uploads, checked before the state was looked at.
+    pub uploads: &'a Uploads,
     /// What to use instead on an instance of the other family.
     pub instead: &'static str,
 }

@@ -232,6 +232,7 @@ impl Applier {
     fn follow(&mut self, committed: &Committed) {
         self.stats.set_revision(committed.revision.0);
         for change in committed.changes.iter() {
+            self.plane.learn(change);
             if let Some(Object::Task(task)) = &change.after {
                 match task.state {
                     TaskState::Pending { .. } => self.tasks.put(Arc::clone(task)),

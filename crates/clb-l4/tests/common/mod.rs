@@ -108,6 +108,7 @@ impl Served {
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
             live: Arc::new(Live::new(WORKERS)),
             requests: Arc::new(RuleLive::new(WORKERS)),
+            tls: None,
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
         Self {

@@ -6,14 +6,17 @@ use std::task::{Context, Poll};
 use clb_l4::io::{Stream as _, poll_recv, with_scratch};
 
 use super::upload::Stage;
-use super::{Complete, End, Failure, Forward, READS_PER_TURN, after};
+use super::{Complete, End, Failure, Forward, READS_PER_TURN};
 use crate::http1::{
     Answer, AnswerAdditions, AnswerBody, BadAnswer, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits,
-    Transfer, Version, check_status_line, parse_answer, write_answer, write_chunk,
-    write_chunk_head, write_last_chunk,
+    Transfer, Version, check_status_line, parse_answer, parse_whole_answer, write_answer,
+    write_chunk, write_chunk_head, write_last_chunk,
 };
 use crate::timers::Wait;
 
+/// Octets of content that are copied behind the head, so that they go as one piece: up to about here
+/// that costs less than sending from several.
+const COPIED: usize = 2048;
 /// Interim answers that a backend may send to one request.
 const INTERIM_ANSWERS: usize = 32;
 /// Field lines of an answer.
@@ -177,7 +180,19 @@ impl Forward<'_> {
             fields: ANSWER_FIELDS,
         };
         let mut used = 0;
+        let local = self.local;
+        let mut fields = local.fields.borrow_mut();
         while let Some(rest @ [_, ..]) = data.get(used..) {
+            if self.state.scanner.is_fresh()
+                && let Some(answer) =
+                    parse_whole_answer(rest, &limits, &mut fields, self.order.answer_to)
+            {
+                used += answer.head_length();
+                match self.take_answer(&answer)? {
+                    true => break,
+                    false => continue,
+                }
+            }
             let found = self.state.scanner.scan(rest, &limits);
             let length = match found.map_err(|fault| bad(fault.into()))? {
                 Some(length) => length,
@@ -191,17 +206,21 @@ impl Forward<'_> {
             self.state.scanner = Default::default();
             let head = rest.get(..length).unwrap_or_default();
             used += length;
-            let local = self.local;
-            let mut fields = local.fields.borrow_mut();
             let answer = parse_answer(head, &mut fields, self.order.answer_to).map_err(bad)?;
-            if answer.is_interim {
-                self.pass_interim(&answer)?;
-            } else {
-                self.begin(&answer);
+            if self.take_answer(&answer)? {
                 break;
             }
         }
         Ok(used)
+    }
+
+    /// Takes an answer; true for the final one.
+    fn take_answer(&mut self, answer: &Answer<'_>) -> Result<bool, End> {
+        match answer.is_interim {
+            true => self.pass_interim(answer)?,
+            false => self.begin(answer),
+        }
+        Ok(!answer.is_interim)
     }
 
     /// Interim answers go to clients that know them (RFC 9110 15.2).
@@ -222,8 +241,8 @@ impl Forward<'_> {
 
     fn wait_for_answer(&mut self) {
         if matches!(self.state.stage, Stage::Done | Stage::Broken) {
-            self.timers
-                .set(Wait::BackendRead, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(Wait::BackendRead, due);
         } else {
             self.timers.clear(Wait::BackendRead);
         }
@@ -327,14 +346,20 @@ impl Forward<'_> {
             let keeps = self.state.keeps_backend && used == data.len();
             self.end(keeps);
         } else {
-            self.timers
-                .set(Wait::BackendRead, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(Wait::BackendRead, due);
         }
         Ok(())
     }
 
     /// Sends what waits and then these pieces; keeps what the client does not take.
     fn send(&mut self, cx: &mut Context<'_>, pieces: &[&[u8]]) -> Result<(), End> {
+        if pieces.iter().map(|piece| piece.len()).sum::<usize>() <= COPIED {
+            for piece in pieces {
+                self.state.outgoing.extend_from_slice(piece);
+            }
+            return self.poll_flushed(cx).map(|_| ());
+        }
         let waiting = self
             .state
             .outgoing
@@ -373,8 +398,8 @@ impl Forward<'_> {
             self.state.gone = 0;
             self.timers.clear(Wait::ClientWrite);
         } else {
-            self.timers
-                .set(Wait::ClientWrite, after(self.settings.client_body));
+            let due = self.after(self.settings.client_body);
+            self.timers.set(Wait::ClientWrite, due);
         }
     }
 
@@ -383,8 +408,8 @@ impl Forward<'_> {
         // The backend is not to blame for what it may not send.
         self.timers.clear(Wait::BackendRead);
         if self.client.take_moved() || !self.timers.is_set(Wait::ClientWrite) {
-            self.timers
-                .set(Wait::ClientWrite, after(self.settings.client_body));
+            let due = self.after(self.settings.client_body);
+            self.timers.set(Wait::ClientWrite, due);
         }
         false
     }
@@ -413,8 +438,8 @@ impl Forward<'_> {
             Flow::Ended | Flow::Tunnel => false,
         };
         if waits && !self.timers.is_set(Wait::BackendRead) {
-            self.timers
-                .set(Wait::BackendRead, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(Wait::BackendRead, due);
         }
         Ok(true)
     }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use clb_l4::io::{Stream as _, poll_send, with_scratch};
 
-use super::{End, Forward, READS_PER_TURN, after};
+use super::{End, Forward, READS_PER_TURN};
 use crate::body::BodyFault;
 use crate::timers::Wait;
 
@@ -92,8 +92,8 @@ impl Forward<'_> {
                 self.state.stage = Stage::Done;
                 self.timers.clear(Wait::ClientRead);
                 if !self.has_begun() {
-                    self.timers
-                        .set(Wait::BackendRead, after(self.settings.backend_response));
+                    let due = self.after(self.settings.backend_response);
+                    self.timers.set(Wait::BackendRead, due);
                 }
             }
             false => self.state.stage = Stage::Reading,
@@ -114,7 +114,8 @@ impl Forward<'_> {
 
     fn wait_for_backend(&mut self, wait: Wait) {
         if !self.timers.is_set(wait) {
-            self.timers.set(wait, after(self.settings.backend_response));
+            let due = self.after(self.settings.backend_response);
+            self.timers.set(wait, due);
         }
     }
 
@@ -155,8 +156,8 @@ impl Forward<'_> {
                 self.wait_for_backend(Wait::BackendRead);
             }
         } else if !self.timers.is_set(Wait::ClientRead) {
-            self.timers
-                .set(Wait::ClientRead, after(self.settings.client_body));
+            let due = self.after(self.settings.client_body);
+            self.timers.set(Wait::ClientRead, due);
         }
     }
 

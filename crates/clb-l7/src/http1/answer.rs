@@ -5,7 +5,7 @@ use super::framing::{Coding, Options, Version, content_length, transfer_encoding
 use super::method::{Method, MethodKind};
 use super::names::{Known, Names};
 use super::octets::{CRLF, decimal, first_control, from, part};
-use super::scan::{HeadError, HeadFault};
+use super::scan::{HeadError, HeadFault, HeadLimits};
 use super::upgrade::{UpgradeAsked, may_tunnel};
 
 /// What the answer is to: decides where it ends and what it may say.
@@ -164,6 +164,12 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// Octets of the head, the empty line included.
+    #[must_use]
+    pub fn head_length(&self) -> usize {
+        self.head.len()
+    }
+
     /// Whether the trailer fields of a body that goes to the client by `transfer` go with it: it is
     /// chunked on both sides, and the client takes them (RFC 9110, section 6.5.1). Else the body
     /// ends without them.
@@ -204,22 +210,51 @@ pub fn parse_answer<'a>(
     fields: &'a mut Fields,
     to: AnswerTo,
 ) -> Result<Answer<'a>, BadAnswer> {
+    let answer = parse_at_start(head, usize::MAX, fields, to)?;
+    match answer.head.len() == head.len() {
+        true => Ok(answer),
+        false => Err(FieldFault::NotClosed.into()),
+    }
+}
+
+/// What [`HeadScanner::scan`](super::HeadScanner::scan) and [`parse_answer`] find in `data`, in one
+/// pass, where that is an answer; it is at [`Answer::head_length`] that `data` goes on. `None`: the
+/// two are to be asked, for the head is not complete or there is something wrong.
+#[must_use]
+pub fn parse_whole_answer<'a>(
+    data: &'a [u8],
+    limits: &HeadLimits,
+    fields: &'a mut Fields,
+    to: AnswerTo,
+) -> Option<Answer<'a>> {
+    parse_at_start(data, limits.fields, fields, to)
+        .ok()
+        .filter(|answer| limits.hold(answer.fields_at, answer.head.len()))
+}
+
+/// Parses the answer at the start of `data`, of at most `most` fields.
+fn parse_at_start<'a>(
+    data: &'a [u8],
+    most: usize,
+    fields: &'a mut Fields,
+    to: AnswerTo,
+) -> Result<Answer<'a>, BadAnswer> {
     fields.clear();
-    let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let line_end = memchr::memchr(b'\r', data).unwrap_or(data.len());
     let fields_at = line_end + CRLF.len();
-    if part(head, line_end, fields_at) != CRLF {
+    if part(data, line_end, fields_at) != CRLF {
         return Err(BadAnswer::StatusLine);
     }
-    let (version, status) = read_line(part(head, 0, line_end))?;
+    let (version, status) = read_line(part(data, 0, line_end))?;
 
     let mut seen = Seen::default();
     let (list, named) = (&mut fields.list, &mut fields.named);
-    read_fields(head, fields_at, list, |field, before| {
+    let end = read_fields(data, fields_at, most, list, |field, before| {
         let again = seen.names.add(field.known);
-        let value = field.value(head);
+        let value = field.value(data);
         match field.known {
             Known::Other => {}
-            Known::Connection => match seen.options.read(head, field, named) {
+            Known::Connection => match seen.options.read(data, field, named) {
                 true => {}
                 false => return Err(BadAnswer::Connection),
             },
@@ -237,11 +272,12 @@ pub fn parse_answer<'a>(
             }
             Known::Upgrade if again => seen.protocols = None,
             Known::Upgrade => seen.protocols = Some(value),
-            known if again => check_single(head, field, known, before)?,
+            known if again => check_single(data, field, known, before)?,
             _ => {}
         }
         Ok(())
     })?;
+    let head = part(data, 0, end);
     fields.mark_named(head);
     seen.judge(to, version, status).map(|judged| Answer {
         status,

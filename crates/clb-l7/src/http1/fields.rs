@@ -1,7 +1,7 @@
 //! Field lines (RFC 9112, section 5): read in one pass, kept as positions in the head.
 
 use super::names::{Known, known};
-use super::octets::{CRLF, first_control, from, is_blank, is_token_octet, part, trim_end};
+use super::octets::{CRLF, first_control, from, is_blank, part, token_at_start, trim_end};
 
 /// What is wrong with a field line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,8 @@ pub enum FieldFault {
     /// A control octet in a value, CR and NUL included; tabs are allowed (RFC 9110, section 5.5).
     #[error("a field's value has a control octet")]
     Value,
-    /// The head does not end in an empty line, or goes on after it.
+    /// The head does not end in an empty line, or goes on after it, or has more fields than are
+    /// read.
     #[error("the head does not end in one empty line")]
     NotClosed,
 }
@@ -95,10 +96,7 @@ impl Fields {
 /// [`FieldFault`].
 #[inline]
 pub(crate) fn read_field(rest: &[u8], at: usize) -> Result<Field, FieldFault> {
-    let name_length = rest
-        .iter()
-        .position(|&octet| !is_token_octet(octet))
-        .ok_or(FieldFault::NotClosed)?;
+    let (name_length, has_underscore) = token_at_start(rest).ok_or(FieldFault::NotClosed)?;
     match rest.get(name_length) {
         Some(b':') if name_length > 0 => {}
         Some(b':') => return Err(FieldFault::NoName),
@@ -129,33 +127,39 @@ pub(crate) fn read_field(rest: &[u8], at: usize) -> Result<Field, FieldFault> {
         value_start: value_start as u32,
         value_end: (value_start + value.len()) as u32,
         end: (at + name_length + 1 + length + CRLF.len()) as u32,
-        known: known(part(rest, 0, name_length)),
+        known: known(part(rest, 0, name_length), has_underscore),
         named: false,
     })
 }
 
-/// Reads the field lines of `head` from `start` to its end into `list`, and shows each to `see`.
+/// Reads the field lines of `data` from `start` to the empty line into `list`, at most `most`, and
+/// shows each to `see`. Gives where the empty line ends.
 ///
 /// # Errors
 /// [`FieldFault`], or what `see` says.
 #[inline]
 pub(crate) fn read_fields<E: From<FieldFault>>(
-    head: &[u8],
+    data: &[u8],
     start: usize,
+    most: usize,
     list: &mut Vec<Field>,
     mut see: impl FnMut(&Field, &[Field]) -> Result<(), E>,
-) -> Result<(), E> {
-    if u32::try_from(head.len()).is_err() {
+) -> Result<usize, E> {
+    // Positions are kept in 32 bits.
+    if u32::try_from(data.len()).is_err() {
         return Err(FieldFault::NotClosed.into());
     }
     let mut at = start;
     loop {
-        let rest = from(head, at);
+        let rest = from(data, at);
         if let [b'\r', ..] | [] = rest {
-            return match rest == CRLF {
-                true => Ok(()),
+            return match rest.starts_with(CRLF) {
+                true => Ok(at + CRLF.len()),
                 false => Err(FieldFault::NotClosed.into()),
             };
+        }
+        if list.len() >= most {
+            return Err(FieldFault::NotClosed.into());
         }
         let field = read_field(rest, at)?;
         see(&field, list)?;
@@ -170,7 +174,10 @@ mod tests {
 
     fn read(text: &[u8]) -> Result<Vec<(String, String)>, FieldFault> {
         let mut fields = Fields::default();
-        read_fields(text, 0, &mut fields.list, |_, _| Ok::<_, FieldFault>(()))?;
+        let end = read_fields(text, 0, 3, &mut fields.list, |_, _| Ok(()))?;
+        if end != text.len() {
+            return Err(FieldFault::NotClosed);
+        }
         let show = |octets: &[u8]| octets.escape_ascii().to_string();
         Ok(fields
             .pairs(text)
@@ -242,6 +249,7 @@ mod tests {
     #[test]
     fn the_end() {
         assert_eq!(read(b"\r\n"), Ok(vec![]));
+        assert!(read(b"a:\r\nb:\r\nc:\r\n\r\n").is_ok());
         for text in [
             &b""[..],
             b"\r",
@@ -254,6 +262,7 @@ mod tests {
             b"a: b\r\n",
             b"a: b\r\n\r",
             b"a: b\r\n\r\nc",
+            b"a:\r\nb:\r\nc:\r\nd:\r\n\r\n",
         ] {
             assert_eq!(read(text), Err(FieldFault::NotClosed), "{text:?}");
         }

@@ -29,6 +29,7 @@ mod write_request;
 
 pub use answer::{
     Answer, AnswerBody, AnswerTo, BadAnswer, Transfer, check_status_line, parse_answer,
+    parse_whole_answer,
 };
 pub use chunked::{
     CHUNK_END, ChunkDecoder, ChunkError, ChunkPart, EXTENSION_EXCESS, EXTENSION_LENGTH,
@@ -38,7 +39,7 @@ pub use fields::{FieldFault, Fields};
 pub use framing::Version;
 pub use gateway::{reason_phrase, write_final_answer, write_gateway_answer};
 pub use method::{Method, MethodKind};
-pub use parse::{check_request_line, parse_request, parse_request_over};
+pub use parse::{check_request_line, parse_request, parse_request_over, parse_whole_request};
 pub use refusal::Refusal;
 pub use request::{REQUEST_ID_LENGTH, Request, RequestBody};
 pub use scan::{HeadError, HeadFault, HeadLimits, HeadScanner, LEADING_CRLFS, leading_crlf};

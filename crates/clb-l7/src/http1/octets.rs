@@ -26,6 +26,35 @@ static TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
 /// shell or a page could misread.
 static SAFE: [bool; 256] = table(b"-_.:/+=~@");
 
+/// What `_` is in [`NAME`], beside being of a token.
+const UNDERSCORE: u8 = 2;
+
+/// For each octet: 0 if no token has it, else 1, and [`UNDERSCORE`] for that.
+#[expect(clippy::indexing_slicing, reason = "runs when this is compiled")]
+static NAME: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut octet = 0;
+    while octet < classes.len() {
+        classes[octet] = TOKEN[octet] as u8;
+        octet += 1;
+    }
+    classes[b'_' as usize] |= UNDERSCORE;
+    classes
+};
+
+/// The token at the start of `text`, perhaps empty: its length, and whether `_` is in it. `None`
+/// when the text ends before the token does.
+#[inline]
+pub(crate) fn token_at_start(text: &[u8]) -> Option<(usize, bool)> {
+    let mut seen = 0;
+    let length = text.iter().position(|&octet| {
+        let class = NAME.get(usize::from(octet)).copied().unwrap_or_default();
+        seen |= class;
+        class == 0
+    })?;
+    Some((length, seen & UNDERSCORE != 0))
+}
+
 /// Whether `octet` may stand in a token.
 #[inline]
 pub(crate) fn is_token_octet(octet: u8) -> bool {
@@ -110,6 +139,27 @@ fn control_mask(word: u64) -> u64 {
 #[inline]
 pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
     let mut at = 0;
+    // The compiler turns this loop into a few instructions for all octets of a block.
+    let mut blocks = text.chunks_exact(BLOCK);
+    for block in &mut blocks {
+        let some = block.iter().fold(false, |some, &octet| {
+            some | (octet < 0x20) | (octet == 0x7f)
+        });
+        if some && let Some(found) = first_control_by_words(block) {
+            return Some(at + found);
+        }
+        at += BLOCK;
+    }
+    first_control_by_words(blocks.remainder()).map(|found| at + found)
+}
+
+/// Octets that [`first_control`] looks at together.
+const BLOCK: usize = 32;
+
+/// [`first_control`], eight octets at a time.
+#[inline]
+fn first_control_by_words(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
     let mut chunks = text.chunks_exact(8);
     for chunk in &mut chunks {
         let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
@@ -137,6 +187,18 @@ pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
 #[inline]
 pub(crate) fn is_control(octet: u8) -> bool {
     (octet < 0x20 && octet != b'\t') || octet == 0x7f
+}
+
+/// `text` split at `separator`, as [`slice::split`] does, but for texts that mostly have none.
+#[inline]
+pub(crate) fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(separator, text);
+        rest = end.map(|end| from(text, end + 1));
+        Some(part(text, 0, end.unwrap_or(text.len())))
+    })
 }
 
 /// The members of a comma-separated list, blanks around them removed. Empty members come as empty
@@ -189,8 +251,8 @@ mod tests {
     #[test]
     fn every_octet_is_told_apart_at_every_place_of_a_word() {
         for octet in 0..=255_u8 {
-            for place in 0..19 {
-                let mut text = [b'a'; 19];
+            for place in 0..75 {
+                let mut text = [b'a'; 75];
                 text[place] = octet;
                 let expected = is_control(octet).then_some(place);
                 assert_eq!(first_control(&text), expected, "{octet:#x} at {place}");
@@ -240,7 +302,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_find_what_octets_find(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn split_is_split(text in "[a;]{0,9}") {
+            let text = text.as_bytes();
+            prop_assert!(split(text, b';').eq(text.split(|&octet| octet == b';')));
+        }
+
+        #[test]
+        fn a_token_at_the_start(text in "[a_:-]{0,9}") {
+            let text = text.as_bytes();
+            let end = text.iter().position(|&octet| octet == b':');
+            let expected = end.map(|end| (end, text[..end].contains(&b'_')));
+            prop_assert_eq!(token_at_start(text), expected);
+        }
+
+        #[test]
+        fn words_find_what_octets_find(
+            text in proptest::collection::vec(prop_oneof![9 => 0x20..0x7f_u8, 1 => any::<u8>()], 0..99)
+        ) {
             prop_assert_eq!(
                 first_control(&text),
                 text.iter().position(|&octet| is_control(octet))

@@ -1,6 +1,6 @@
 //! From a request's head to what it says, or why it is refused.
 
-use super::fields::{Fields, read_fields};
+use super::fields::{FieldFault, Fields, read_fields};
 use super::framing::{
     Coding, Options, Version, VersionFault, content_length, transfer_encoding, version,
 };
@@ -9,6 +9,7 @@ use super::names::{Known, Names};
 use super::octets::{CRLF, decimal, from, is_safe_octet, is_token, members, part};
 use super::refusal::Refusal;
 use super::request::{REQUEST_ID_LENGTH, Request, RequestBody};
+use super::scan::HeadLimits;
 use super::target::{Authority, Scheme, Target, is_authority_form, read_authority, read_target};
 use super::upgrade::may_tunnel;
 
@@ -48,17 +49,46 @@ pub fn parse_request_over<'a>(
     head: &'a [u8],
     fields: &'a mut Fields,
 ) -> Result<Request<'a>, Refusal> {
+    let request = parse_at_start(scheme, head, usize::MAX, fields)?;
+    match request.head.len() == head.len() {
+        true => Ok(request),
+        false => Err(FieldFault::NotClosed.into()),
+    }
+}
+
+/// What [`HeadScanner::scan`](super::HeadScanner::scan) and [`parse_request_over`] find in `data`,
+/// in one pass, where that is a request; it is at [`Request::head_length`] that `data` goes on.
+/// `None`: the two are to be asked, for the head is not complete or there is something wrong.
+#[must_use]
+pub fn parse_whole_request<'a>(
+    scheme: Scheme,
+    data: &'a [u8],
+    limits: &HeadLimits,
+    fields: &'a mut Fields,
+) -> Option<Request<'a>> {
+    parse_at_start(scheme, data, limits.fields, fields)
+        .ok()
+        .filter(|request| limits.hold(request.fields_at, request.head.len()))
+}
+
+/// Parses the request at the start of `data`, of at most `most` fields.
+fn parse_at_start<'a>(
+    scheme: Scheme,
+    data: &'a [u8],
+    most: usize,
+    fields: &'a mut Fields,
+) -> Result<Request<'a>, Refusal> {
     fields.clear();
-    let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let line_end = memchr::memchr(b'\r', data).unwrap_or(data.len());
     let fields_at = line_end + CRLF.len();
-    if part(head, line_end, fields_at) != CRLF {
+    if part(data, line_end, fields_at) != CRLF {
         return Err(Refusal::RequestLine);
     }
-    let (method, target, version) = read_line(part(head, 0, line_end))?;
+    let (method, target, version) = read_line(part(data, 0, line_end))?;
 
     let mut seen = Seen::default();
     let (list, named) = (&mut fields.list, &mut fields.named);
-    read_fields(head, fields_at, list, |field, _| {
+    let end = read_fields(data, fields_at, most, list, |field, _| {
         if field.known == Known::Other {
             return Ok(());
         }
@@ -67,13 +97,14 @@ pub fn parse_request_over<'a>(
             return Err(Refusal::Twice(name));
         }
         if field.known == Known::Connection {
-            return match seen.options.read(head, field, named) {
+            return match seen.options.read(data, field, named) {
                 true => Ok(()),
                 false => Err(Refusal::Connection),
             };
         }
-        seen.take(field.known, field.value(head), again)
+        seen.take(field.known, field.value(data), again)
     })?;
+    let head = part(data, 0, end);
     fields.mark_named(head);
 
     let body = seen.body(version)?;

@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::framing::Version;
 use super::method::Method;
 use super::names::{Known, Names};
-use super::octets::{from, part, trim};
+use super::octets::{from, part, split, trim};
 
 /// Where a request's body ends (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,12 @@ pub struct Request<'a> {
 pub const REQUEST_ID_LENGTH: usize = 128;
 
 impl<'a> Request<'a> {
+    /// Octets of the head, the empty line included.
+    #[must_use]
+    pub fn head_length(&self) -> usize {
+        self.head.len()
+    }
+
     /// What the answer's framing depends on, for [`parse_answer`](super::parse_answer). Holds
     /// nothing of the head.
     #[must_use]
@@ -106,7 +112,7 @@ impl<'a> Request<'a> {
         fields
             .iter()
             .filter(|field| field.known == Known::Cookie)
-            .flat_map(move |field| field.value(head).split(|&octet| octet == b';'))
+            .flat_map(move |field| split(field.value(head), b';'))
             .filter_map(move |pair| cookie_value(pair, name))
     }
 

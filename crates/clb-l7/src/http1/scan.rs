@@ -13,6 +13,15 @@ pub struct HeadLimits {
     pub fields: usize,
 }
 
+impl HeadLimits {
+    /// Whether a head of `length` octets, whose first line with its CRLF has `first`, is within
+    /// them. Its fields were counted when they were read.
+    #[inline]
+    pub(crate) fn hold(&self, first: usize, length: usize) -> bool {
+        first <= self.line.saturating_add(CRLF.len()) && length <= self.head
+    }
+}
+
 /// What is wrong with a head that is no head, whatever its fields say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
@@ -100,6 +109,12 @@ pub struct HeadScanner {
 }
 
 impl HeadScanner {
+    /// Nothing of a head has been looked at.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.seen == 0
+    }
+
     /// Looks at `data`, everything since the head's first octet: the same octets as at the last
     /// call and what came after them. `Ok(None)`: more is needed. `Ok(Some(length))`: the head is
     /// `data[..length]`, the empty line included, and the scanner is ready for the next head.

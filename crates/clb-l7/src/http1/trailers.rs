@@ -67,12 +67,15 @@ const FORBIDDEN_STARTS: &[&str] = &["access-control-", "proxy-", "sec-", "x-forw
 /// [`TrailerFault`]: the section is as strict as a head.
 pub(crate) fn keep_trailers(section: &[u8], named: &[u8]) -> Result<Vec<u8>, TrailerFault> {
     let mut list = Vec::new();
-    read_fields(section, 0, &mut list, |_, before| {
+    let end = read_fields(section, 0, usize::MAX, &mut list, |_, before| {
         match before.len() < TRAILER_FIELDS {
             true => Ok(()),
             false => Err(TrailerFault::TooMany),
         }
     })?;
+    if end != section.len() {
+        return Err(FieldFault::NotClosed.into());
+    }
     let mut kept = Vec::new();
     for field in &list {
         let name = field.name(section);
@@ -99,7 +102,7 @@ fn is_trailer(name: &[u8]) -> bool {
             octet => octet.to_ascii_lowercase(),
         })
         .collect();
-    known(&folded) == Known::Other
+    known(&folded, false) == Known::Other
         && !FORBIDDEN.iter().any(|text| text.as_bytes() == folded)
         && !FORBIDDEN_STARTS
             .iter()

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::fields::Field;
 use super::framing::Version;
 use super::names::{HOP_BY_HOP, Known, Names};
-use super::octets::{CRLF, push_decimal, trim};
+use super::octets::{CRLF, part, push_decimal, split, trim};
 use super::request::{Request, RequestBody, cookie_value};
 use super::runs::{Runs, push_connection, push_field, push_length};
 
@@ -106,10 +106,7 @@ fn is_copied(request: &Request<'_>, additions: &RequestAdditions<'_>, field: &Fi
         Known::MaxForwards => request.max_forwards.is_none(),
         Known::XRequestId => request.request_id.is_some(),
         Known::Cookie => additions.session_cookie.is_none_or(|name| {
-            !field
-                .value(request.head)
-                .split(|&octet| octet == b';')
-                .any(|pair| cookie_value(pair, name).is_some())
+            !split(field.value(request.head), b';').any(|pair| cookie_value(pair, name).is_some())
         }),
         _ => true,
     }
@@ -119,7 +116,7 @@ fn is_copied(request: &Request<'_>, additions: &RequestAdditions<'_>, field: &Fi
 fn push_cookies(value: &[u8], name: &[u8], out: &mut Vec<u8>) {
     let mut separator: &[u8] = b"Cookie: ";
     let mut some = false;
-    for pair in value.split(|&octet| octet == b';').map(trim) {
+    for pair in split(value, b';').map(trim) {
         if pair.is_empty() || cookie_value(pair, name).is_some() {
             continue;
         }
@@ -133,6 +130,28 @@ fn push_cookies(value: &[u8], name: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// What the gateway says about a client's connection, in as few pieces as it can be.
+struct Own {
+    before_port: &'static [u8],
+    http10: &'static [u8],
+    http11: &'static [u8],
+    http2: &'static [u8],
+}
+
+const OVER_TCP: Own = Own {
+    before_port: b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
+    http10: b"\r\nX-Client-Proto: http\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
+    http11: b"\r\nX-Client-Proto: http\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
+    http2: b"\r\nX-Client-Proto: http\r\nX-Client-Proto-Ver: HTTP/2\r\n",
+};
+
+const OVER_TLS: Own = Own {
+    before_port: b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: ",
+    http10: b"\r\nX-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
+    http11: b"\r\nX-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
+    http2: b"\r\nX-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/2\r\n",
+};
+
 /// Appends what the gateway says about client and connection.
 fn push_own(
     request: &Request<'_>,
@@ -140,9 +159,9 @@ fn push_own(
     host: &[u8],
     out: &mut Vec<u8>,
 ) {
-    let scheme: &[u8] = match additions.https {
-        true => b"https",
-        false => b"http",
+    let own = match additions.https {
+        true => &OVER_TLS,
+        false => &OVER_TCP,
     };
 
     out.extend_from_slice(b"X-Forwarded-For: ");
@@ -160,16 +179,12 @@ fn push_own(
     let end = out.len();
     out.extend_from_slice(b"\r\nX-Real-IP: ");
     out.extend_from_within(start..end);
-    out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
-    out.extend_from_slice(scheme);
-    out.extend_from_slice(b"\r\nX-Forwarded-Port: ");
+    out.extend_from_slice(own.before_port);
     push_decimal(u64::from(additions.port), out);
-    out.extend_from_slice(b"\r\nX-Client-Proto: ");
-    out.extend_from_slice(scheme);
     out.extend_from_slice(match request.version {
-        _ if additions.http2 => b"\r\nX-Client-Proto-Ver: HTTP/2\r\n".as_slice(),
-        Version::Http10 => b"\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
-        Version::Http11 => b"\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
+        _ if additions.http2 => own.http2,
+        Version::Http10 => own.http10,
+        Version::Http11 => own.http11,
     });
     out.extend_from_slice(additions.client_certificate);
     if !request.names.contains(Known::XForwardedHost) {
@@ -223,12 +238,21 @@ fn push_framing(request: &Request<'_>, out: &mut Vec<u8>) {
 fn push_address(address: IpAddr, out: &mut Vec<u8>) {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            let [first, rest @ ..] = address.octets();
-            push_decimal(u64::from(first), out);
-            for octet in rest {
-                out.push(b'.');
-                push_decimal(u64::from(octet), out);
+            // On the stack first: one piece instead of seven.
+            let mut text = [b'.'; 15];
+            let mut length = 0;
+            for octet in address.octets() {
+                let digits = [octet / 100, octet / 10 % 10, octet % 10];
+                let skipped = usize::from(octet < 100) + usize::from(octet < 10);
+                for digit in digits.iter().skip(skipped) {
+                    if let Some(place) = text.get_mut(length) {
+                        *place = b'0' + digit;
+                    }
+                    length += 1;
+                }
+                length += 1;
             }
+            out.extend_from_slice(part(&text, 0, length - 1));
         }
         IpAddr::V6(address) => {
             // Writing to a vector does not fail.

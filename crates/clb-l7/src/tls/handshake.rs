@@ -48,7 +48,7 @@ pub(crate) async fn shake_hands(
     let place = Place::take(&local, task, &tls.live);
     let mut session = None;
     let limit = local.settings().tls_handshake;
-    let driven = timeout(limit, drive(&socket, &tls, &local, &mut session)).await;
+    let driven = timeout(limit, drive(&socket, &tls, &local, &place, &mut session)).await;
     let result = driven
         .unwrap_or(Err(HandshakeFailure::TimedOut))
         .and_then(|()| session.ok_or(HandshakeFailure::Cut))
@@ -61,7 +61,7 @@ pub(crate) async fn shake_hands(
         Ok((session, fields)) => {
             let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
             tls.live.count_done(is_resumed);
-            Shaken::Done(Box::new(TlsStream::new(socket, session, fields)))
+            Shaken::Done(Box::new(TlsStream::new(socket, *session, fields)))
         }
         Err(why) => {
             tracing::debug!(reason = why.name(), "no TLS handshake");
@@ -102,11 +102,12 @@ async fn drive(
     socket: &TcpStream,
     tls: &ServerTls,
     local: &Local,
-    session: &mut Option<ServerConnection>,
+    place: &Place,
+    session: &mut Option<Box<ServerConnection>>,
 ) -> Result<(), HandshakeFailure> {
     loop {
-        poll_fn(|cx| poll_wanted(socket, session.as_ref(), cx)).await;
-        let turn = local.handshakes.turn().await;
+        poll_fn(|cx| poll_wanted(socket, session.as_deref(), cx)).await;
+        let turn = local.handshakes.turn(place, session.is_some()).await;
         poll_fn(|cx| Poll::Ready(step(socket, tls, session, cx))).await?;
         drop(turn);
         if session.as_ref().is_some_and(|one| !one.is_handshaking()) {
@@ -137,14 +138,14 @@ fn poll_wanted(
 fn step(
     socket: &TcpStream,
     tls: &ServerTls,
-    session: &mut Option<ServerConnection>,
+    session: &mut Option<Box<ServerConnection>>,
     cx: &mut Context<'_>,
 ) -> Result<(), HandshakeFailure> {
     with_ciphertext(READ, |buffer| {
         let received = poll_recv(socket, cx, buffer).map_err(|_| HandshakeFailure::Cut)?;
         let data = match received {
             Poll::Ready(length) => buffer.get(..length).unwrap_or_default(),
-            Poll::Pending => return flush(socket, session.as_mut(), cx),
+            Poll::Pending => return flush(socket, session.as_deref_mut(), cx),
         };
         let Some(first) = data.first() else {
             return Err(HandshakeFailure::Cut);
@@ -156,7 +157,7 @@ fn step(
             None => {
                 let config = Arc::clone(&tls.config);
                 let made = ServerConnection::new(config).map_err(|error| reason(&error))?;
-                session.insert(made)
+                session.insert(Box::new(made))
             }
         };
         let taken = take_in(session, data);

@@ -138,7 +138,7 @@ impl TlsStream {
         if self.flush(&mut session, cx)?.is_pending() {
             return Ok(Poll::Pending);
         }
-        let length = session.writer().write_vectored(pieces)?;
+        let length = write(&mut session, pieces)?;
         // Pending is for the next call, or for a flush, to find out.
         let _ = self.flush(&mut session, cx)?;
         Ok(Poll::Ready(length))
@@ -187,6 +187,15 @@ impl TlsStream {
             self.has_moved.set(true);
         }
         Ok(Poll::Ready(()))
+    }
+}
+
+/// Encrypts into as few records as can be; rustls takes several pieces by way of a list of its own.
+fn write(session: &mut ServerConnection, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+    match (filled.next(), filled.next()) {
+        (Some(only), None) => session.writer().write(only),
+        _ => session.writer().write_vectored(pieces),
     }
 }
 

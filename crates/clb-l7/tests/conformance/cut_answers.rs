@@ -1,5 +1,7 @@
 //! Answers that are cut or whose chunks are wrong.
 
+use anyhow::ensure;
+
 use crate::answers::ok;
 use crate::harness::*;
 
@@ -124,4 +126,63 @@ fn chunks() {
         }
     }
     run("cut and wrong answers", rows);
+}
+
+#[test]
+fn cut_while_the_client_lags() {
+    const SENT: u32 = 1024 * 1024;
+    let content: Vec<u8> = (0..SENT).flat_map(u32::to_be_bytes).collect();
+    let framings = [
+        ("a length", "Content-Length: 5000000", None),
+        ("chunks", "Transfer-Encoding: chunked", Some("500000\r\n")),
+    ];
+    let mut rows = Vec::new();
+    for (name, field, size) in framings {
+        for then in [Then::Close, Then::Reset] {
+            let content = content.clone();
+            rows.push(row(
+                format!("cut while the client lags: {name}, {then:?}"),
+                "RFC 9112 8",
+                "what the client gets of a cut answer is its beginning, each octet once",
+                move |lane| {
+                    let mut client = lane.client()?;
+                    socket2::SockRef::from(client.stream()).set_recv_buffer_size(32 * 1024)?;
+                    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")?;
+                    let mut backend = lane.backend()?;
+                    backend.request()?;
+                    backend.send(format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\n"))?;
+                    backend.send(size.unwrap_or_default())?;
+                    let sending = backend.send_aside(content.clone())?;
+                    let ending = std::thread::spawn(move || {
+                        let _ = sending.join();
+                        match then {
+                            Then::Reset => backend.reset(),
+                            _ => Ok(()),
+                        }
+                    });
+                    let answer = client.answer("GET")?;
+                    let ended = ending.join();
+                    ensure!(ended.is_ok_and(|ended| ended.is_ok()), "the backend failed");
+                    answer.status(200)?;
+                    ensure!(!answer.body.complete, "a cut answer looks whole");
+                    let got = &answer.body.data;
+                    let differ = got
+                        .iter()
+                        .zip(&content)
+                        .position(|(one, other)| one != other);
+                    ensure!(
+                        differ.is_none() && got.len() <= content.len(),
+                        "{} octets of {}, the first other one at {differ:?}",
+                        got.len(),
+                        content.len()
+                    );
+                    if then == Then::Close {
+                        ensure!(got.len() == content.len(), "only {} octets", got.len());
+                    }
+                    client.expect_gone()
+                },
+            ));
+        }
+    }
+    run("cut while the client lags", rows);
 }

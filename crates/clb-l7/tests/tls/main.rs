@@ -12,6 +12,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bodies;
 mod certificates;
 mod handshakes;
 mod peers;
@@ -31,7 +32,7 @@ use harness::{Settings, patience};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// Waits for what the gateway does after it has told the client.
-pub fn eventually(is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < patience(), "it is never so");
@@ -40,7 +41,7 @@ pub fn eventually(is_so: impl Fn() -> bool) {
 }
 
 /// Answers each request with its head.
-pub fn echo() -> SocketAddr {
+pub(crate) fn echo() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -76,13 +77,13 @@ fn read_head(reader: &mut impl io::BufRead) -> Option<String> {
 }
 
 /// A gateway with an authority of its own.
-pub struct Bench {
-    pub plane: Plane,
-    pub authority: Authority,
+pub(crate) struct Bench {
+    pub(crate) plane: Plane,
+    pub(crate) authority: Authority,
 }
 
 impl Bench {
-    pub fn start(settings: &Settings) -> Self {
+    pub(crate) fn start(settings: &Settings) -> Self {
         Self {
             plane: Plane::start(settings),
             authority: Authority::new("servers"),
@@ -90,18 +91,18 @@ impl Bench {
     }
 
     /// An HTTPS listener before an echo, where clients need a certificate of `clients`.
-    pub fn listen(&self, clients: Option<&Authority>) -> Served<'_> {
+    pub(crate) fn listen(&self, clients: Option<&Authority>) -> Served<'_> {
         let tls = server_tls(&self.authority.server(), clients, None);
         self.plane.listen(&[echo()], Some(tls))
     }
 }
 
 /// A TLS client.
-pub struct Client(pub BufReader<StreamOwned<ClientConnection, TcpStream>>);
+pub(crate) struct Client(pub(crate) BufReader<StreamOwned<ClientConnection, TcpStream>>);
 
 impl Client {
     /// Connects; the handshake comes with the first request.
-    pub fn new(addr: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(addr: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         let socket = TcpStream::connect(addr).unwrap();
         socket.set_read_timeout(Some(patience())).unwrap();
         socket.set_nodelay(true).unwrap();
@@ -109,22 +110,22 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
-    pub fn session(&self) -> &ClientConnection {
+    pub(crate) fn session(&self) -> &ClientConnection {
         &self.0.get_ref().conn
     }
 
-    pub fn send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.get_mut().write_all(octets.as_ref())?;
         self.0.get_mut().flush()
     }
 
     /// Asks and gives the request as the backend got it.
-    pub fn get(&mut self) -> io::Result<String> {
+    pub(crate) fn get(&mut self) -> io::Result<String> {
         self.send("GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")?;
         self.answer()
     }
 
-    pub fn answer(&mut self) -> io::Result<String> {
+    pub(crate) fn answer(&mut self) -> io::Result<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.0.read_line(&mut head)? == 0 {

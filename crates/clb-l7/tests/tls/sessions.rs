@@ -176,3 +176,33 @@ fn garbage_after_the_handshake_is_answered_with_an_alert() {
         "{error}"
     );
 }
+
+#[test]
+fn a_target_in_absolute_form_names_the_scheme_of_the_connection() {
+    let bench = Bench::start(&Settings::default());
+    let listener = bench.listen(None);
+    let config = client_config(&bench.authority, None, &TLS13);
+    let mut client = Client::new(listener.addr(), &config);
+    // At once, and in pieces: each is parsed in its own way.
+    for request in [
+        &["GET https://www.example.com/a HTTP/1.1\r\nHost: b\r\n\r\n"][..],
+        &[
+            "GET https://www.example.com/a HT",
+            "TP/1.1\r\nHost: b\r\n\r\n",
+        ],
+    ] {
+        for piece in request {
+            client.send(piece).unwrap();
+        }
+        let seen = client.answer().unwrap();
+        assert!(
+            seen.starts_with("GET /a HTTP/1.1\r\nHost: www.example.com\r\n"),
+            "{seen}"
+        );
+    }
+    client
+        .send("GET http://www.example.com/a HTTP/1.1\r\nHost: b\r\n\r\n")
+        .unwrap();
+    let answer = super::read_head(&mut client.0).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+}

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::certificates::Certificates;
 use super::{
-    Applied, check_limit, check_settings, listener_of, load_balancers, of_family, remove_listener,
-    rules, targets,
+    Applied, check_limit, check_settings, listener_of, listeners, load_balancers, of_family,
+    remove_listener, rules, targets,
 };
-use crate::command::{ApplicationCommand, NewApplicationListener};
+use crate::command::{ApplicationCommand, ListenerChange, NewApplicationListener};
 use crate::env::Env;
 use crate::error::ModelError;
 use crate::id::{LbId, ListenerId};
@@ -26,6 +27,10 @@ pub(super) fn apply(
         ApplicationCommand::Rename { name } => return load_balancers::rename(state, lb, name),
         ApplicationCommand::CreateListeners { now, listeners } => {
             create(state, env, lb, *now, listeners)?
+        }
+        ApplicationCommand::ModifyListener { listener, change } => {
+            let listener = listener_of(state, lb, *listener)?;
+            modify(state, env, listener, change)?
         }
         ApplicationCommand::DeleteListeners { listeners } => delete(state, lb, listeners)?,
         ApplicationCommand::CreateRules { listener, rules } => {
@@ -100,7 +105,8 @@ fn create(
     wanted: &[NewApplicationListener],
 ) -> Result<Vec<Change>, ModelError> {
     let mut counters = *state.counters();
-    let mut changes = Vec::new();
+    let mut certificates = Certificates::new(state);
+    let mut made = Vec::new();
     for new in wanted {
         check_available(new.protocol)?;
         let service = match &new.settings {
@@ -110,7 +116,7 @@ fn create(
                 ListenerService::own(settings.clone())
             }
         };
-        changes.push(Change::made(Object::Listener(Arc::new(Listener {
+        made.push(Change::made(Object::Listener(Arc::new(Listener {
             id: new.id,
             load_balancer: lb,
             order: counters.take(|counters| &mut counters.next_order),
@@ -118,6 +124,7 @@ fn create(
             protocol: new.protocol,
             port: new.port,
             service,
+            tls: certificates.of_new(new.protocol, new.tls.as_ref())?,
             status: Status::Creating,
             created: now,
         }))));
@@ -138,6 +145,8 @@ fn create(
         env.limits.listeners_per_load_balancer,
         "listeners_per_load_balancer",
     )?;
+    let mut changes = certificates.finish(env)?;
+    changes.extend(made);
     changes.push(Change::changed(
         Object::Counters(*state.counters()),
         Object::Counters(counters),
@@ -147,12 +156,48 @@ fn create(
 
 fn check_available(protocol: Protocol) -> Result<(), ModelError> {
     match protocol {
-        Protocol::Http | Protocol::Tcp => Ok(()),
+        Protocol::Http | Protocol::Https | Protocol::Tcp => Ok(()),
         other => Err(ModelError::NotAvailable(format!(
-            "protocol={} ({other}): not available yet, this version has HTTP (1) listeners",
+            "protocol={} ({other}): not available yet, this version has HTTP (1) and HTTPS (4) listeners",
             other.number()
         ))),
     }
+}
+
+/// ModifyForwardLBSeventhListener
+fn modify(
+    state: &State,
+    env: &Env,
+    listener: &Arc<Listener>,
+    change: &ListenerChange,
+) -> Result<Vec<Change>, ModelError> {
+    let protocol = listener.protocol;
+    if !protocol.is_layer7() {
+        return Err(ModelError::WrongLayer {
+            listener: listener.id,
+            protocol,
+            reason: "use ModifyForwardLBFourthListener for it",
+        });
+    }
+    let mut after = Listener::clone(listener);
+    if let Some(name) = &change.name {
+        after.name.clone_from(name);
+    }
+    let mut certificates = Certificates::new(state);
+    match (listener.tls, &change.https_parameter) {
+        (Some(tls), _) => after.tls = Some(certificates.changed(tls, &change.tls)?),
+        (None, Some(parameter)) => {
+            let parameter = parameter.clone();
+            return Err(ModelError::NotOfProtocol {
+                parameter,
+                protocol,
+            });
+        }
+        (None, None) => {}
+    }
+    let mut changes = certificates.finish(env)?;
+    changes.extend(listeners::changed(listener, after));
+    Ok(changes)
 }
 
 fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Vec<Change>, ModelError> {

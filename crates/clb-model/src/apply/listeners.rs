@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::certificates::Certificates;
 use super::{Applied, check_limit, check_settings, classic, listener_of};
 use crate::command::{ListenerPatch, NewListener};
 use crate::env::Env;
@@ -23,7 +24,8 @@ pub(super) fn create(
 ) -> Result<Applied, ModelError> {
     let lb = classic(state, id)?;
     let mut counters = *state.counters();
-    let mut changes = Vec::new();
+    let mut certificates = Certificates::new(state);
+    let mut made = Vec::new();
     let mut ports = HashSet::new();
     for new in wanted {
         if lb.network_type == LoadBalancerType::Private && new.protocol.is_layer7() {
@@ -48,13 +50,14 @@ pub(super) fn create(
                     health: new.health.clone(),
                 },
             },
+            tls: certificates.of_new(new.protocol, new.tls.as_ref())?,
             status: Status::Creating,
             created: now,
         };
         if let Some(settings) = listener.settings() {
             check(lb, settings, new.scheduler.is_some())?;
         }
-        changes.push(Change::made(Object::Listener(Arc::new(listener))));
+        made.push(Change::made(Object::Listener(Arc::new(listener))));
     }
     for new in wanted {
         for binding in state.bindings_of(Owner::LoadBalancer(id)) {
@@ -76,6 +79,8 @@ pub(super) fn create(
         env.limits.listeners_per_load_balancer,
         "listeners_per_load_balancer",
     )?;
+    let mut changes = certificates.finish(env)?;
+    changes.extend(made);
     changes.push(Change::changed(
         Object::Counters(*state.counters()),
         Object::Counters(counters),
@@ -88,9 +93,9 @@ pub(super) fn create(
 
 fn check_available(protocol: Protocol) -> Result<(), ModelError> {
     match protocol {
-        Protocol::Tcp | Protocol::Http => Ok(()),
+        Protocol::Tcp | Protocol::Http | Protocol::Https => Ok(()),
         other => Err(ModelError::NotAvailable(format!(
-            "protocol={} ({other}): not available yet, this version has HTTP (1) and TCP (2) listeners",
+            "protocol={} ({other}): not available yet, this version has HTTP (1), TCP (2) and HTTPS (4) listeners",
             other.number()
         ))),
     }
@@ -114,6 +119,7 @@ fn check(
 
 pub(super) fn modify(
     state: &State,
+    env: &Env,
     lb_id: LbId,
     id: ListenerId,
     patch: &ListenerPatch,
@@ -144,17 +150,25 @@ pub(super) fn modify(
         change_settings(settings, patch);
         check(lb, settings, patch.scheduler.is_some())?;
     }
-    let changes = if after == **listener {
-        Vec::new()
-    } else {
-        vec![Change::changed(
-            Object::Listener(Arc::clone(listener)),
-            Object::Listener(Arc::new(after)),
-        )]
-    };
+    let mut certificates = Certificates::new(state);
+    if let Some(tls) = listener.tls {
+        after.tls = Some(certificates.changed(tls, &patch.tls)?);
+    }
+    let mut changes = certificates.finish(env)?;
+    changes.extend(changed(listener, after));
     Ok(Applied {
         changes,
         load_balancers: vec![lb_id],
+    })
+}
+
+/// The change of a listener, if there is any.
+pub(super) fn changed(listener: &Arc<Listener>, after: Listener) -> Option<Change> {
+    (after != **listener).then(|| {
+        Change::changed(
+            Object::Listener(Arc::clone(listener)),
+            Object::Listener(Arc::new(after)),
+        )
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod application;
 mod backends;
+mod certificates;
 mod listeners;
 mod load_balancers;
 mod rules;
@@ -21,6 +22,8 @@ use crate::object::{
     Status, Task, TaskState,
 };
 use crate::state::State;
+pub use certificates::certificate_conflicts;
+
 use crate::types::{Family, Scheduler, UnixMillis};
 
 /// What a command does.
@@ -56,7 +59,7 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
             load_balancer,
             listener,
             patch,
-        } => listeners::modify(state, *load_balancer, *listener, patch),
+        } => listeners::modify(state, env, *load_balancer, *listener, patch),
         Command::DeleteListeners {
             load_balancer,
             listeners,
@@ -78,6 +81,8 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
             load_balancer,
             command,
         } => application::apply(state, env, *load_balancer, command),
+        Command::ReplaceCertificate { old, new } => certificates::replace(state, env, *old, new),
+        Command::FollowCertificates { now } => Ok(certificates::follow(state, env, *now)),
         Command::FollowInstances => Ok(backends::follow_instances(state, env)),
     }
 }

@@ -6,6 +6,7 @@ use crate::command::{BackendWeight, ListenerPatch, NewListener};
 use crate::*;
 
 mod application;
+mod certificates;
 mod classic_http;
 mod properties;
 
@@ -29,6 +30,7 @@ fn env() -> Env {
             ("ins-1".to_owned(), instance("127.0.0.1")),
             ("ins-2".to_owned(), instance("127.0.0.2")),
         ]),
+        certificates: HashMap::new(),
         backend_networks: vec!["0.0.0.0/0".parse().unwrap()],
         own_sockets: vec!["127.0.0.1:8443".parse().unwrap()],
         http_method: ProbeMethod::Get,
@@ -37,6 +39,7 @@ fn env() -> Env {
             listeners_per_load_balancer: 3,
             rules_per_listener: 6,
             backends_per_pool: 3,
+            certificates: 3,
         },
     }
 }
@@ -143,6 +146,7 @@ pub(super) fn listen(load_balancer: LbId, ports: &[i64]) -> Command {
             scheduler: None,
             session_expire: None,
             health: health(),
+            tls: None,
         })
         .collect();
     Command::CreateListeners {
@@ -276,15 +280,17 @@ fn listeners_are_refused_for_the_right_reason() {
         bench.run(listen(ghost, &[1])),
         Err(ModelError::LoadBalancerNotFound(_))
     ));
-    for later in [Protocol::Udp, Protocol::Https] {
+    for protocol in [Protocol::Udp, Protocol::Https] {
         let mut listener = listen(lb, &[81]);
         if let Command::CreateListeners { listeners, .. } = &mut listener {
-            listeners[0].protocol = later;
+            listeners[0].protocol = protocol;
         }
-        assert!(matches!(
-            bench.run(listener),
-            Err(ModelError::NotAvailable(_))
-        ));
+        let refused = bench.run(listener);
+        match protocol {
+            Protocol::Udp => assert!(matches!(refused, Err(ModelError::NotAvailable(_)))),
+            // Without a certificate.
+            _ => assert!(matches!(refused, Err(ModelError::Contradiction(_)))),
+        }
     }
 }
 

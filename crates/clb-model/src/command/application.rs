@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{NewTls, TlsPatch};
 use crate::check_path::CheckPath;
 use crate::id::{ListenerId, RuleId};
 use crate::object::{CheckDomain, PoolSettings, ProbeMethod};
@@ -24,6 +25,21 @@ pub struct NewApplicationListener {
     pub port: Port,
     /// TCP and UDP; HTTP and HTTPS listeners have rules instead.
     pub settings: Option<PoolSettings>,
+    /// HTTPS only, and then always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<NewTls>,
+}
+
+/// ModifyForwardLBSeventhListener: what is absent stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerChange {
+    /// `listenerName`
+    pub name: Option<String>,
+    /// `SSLMode` and certificates.
+    pub tls: TlsPatch,
+    /// The first given parameter that only HTTPS listeners have.
+    pub https_parameter: Option<String>,
 }
 
 /// One rule to create.
@@ -136,6 +152,13 @@ pub enum ApplicationCommand {
         now: UnixMillis,
         /// In the order of the request's indexes.
         listeners: Vec<NewApplicationListener>,
+    },
+    /// ModifyForwardLBSeventhListener
+    ModifyListener {
+        /// Layer-7 listener.
+        listener: ListenerId,
+        /// What changes.
+        change: Box<ListenerChange>,
     },
     /// DeleteForwardLBListener
     DeleteListeners {

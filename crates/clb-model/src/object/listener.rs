@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Status;
 use crate::check_path::CheckPath;
-use crate::id::{LbId, ListenerId};
+use crate::id::{CertificateId, LbId, ListenerId};
 use crate::types::{
-    CheckCount, HttpCodeMask, IntervalTime, Port, Protocol, Scheduler, SessionExpire, TimeOut,
-    UnixMillis,
+    CheckCount, HttpCodeMask, IntervalTime, Port, Protocol, Scheduler, SessionExpire, SslMode,
+    TimeOut, UnixMillis,
 };
 
 /// Longest `httpCheckDomain`, in characters.
@@ -202,6 +202,18 @@ impl ListenerService {
     }
 }
 
+/// What an HTTPS listener's handshakes are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerTls {
+    /// Whether clients must show a certificate.
+    pub mode: SslMode,
+    /// The server's chain and key.
+    pub certificate: CertificateId,
+    /// What client certificates are checked against; there exactly when the mode is mutual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<CertificateId>,
+}
+
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
@@ -220,6 +232,9 @@ pub struct Listener {
     /// Where its traffic goes.
     #[serde(flatten)]
     pub service: ListenerService,
+    /// HTTPS only, and then always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
     /// Creating or running.
     pub status: Status,
     /// When it was created.

@@ -1,6 +1,7 @@
 //! The objects that the store keeps, their keys, and the changes between two states.
 
 mod binding;
+mod certificate;
 mod listener;
 mod load_balancer;
 mod rule;
@@ -12,12 +13,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BindingId, LbId, ListenerId, RuleId, TaskId};
+use crate::id::{BindingId, CertificateId, LbId, ListenerId, RuleId, TaskId};
 
 pub use binding::{Binding, BoundTo, Owner, PoolKey};
+pub use certificate::{
+    Certificate, CertificateContent, CertificateKind, Der, Fingerprint, KeyForm, Origin, PrivateKey,
+};
 pub use listener::{
-    BadCheckDomain, CheckDomain, HealthCheck, HttpCheck, Listener, ListenerService, PoolSettings,
-    ProbeMethod,
+    BadCheckDomain, CheckDomain, HealthCheck, HttpCheck, Listener, ListenerService, ListenerTls,
+    PoolSettings, ProbeMethod,
 };
 pub use load_balancer::{FreedVip, LoadBalancer, NetworkName, NetworkRef, Status};
 pub use rule::Rule;
@@ -28,6 +32,8 @@ pub use task::{Counters, Nonce, Task, TaskState};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Object {
+    /// A server certificate or client CA.
+    Certificate(Arc<Certificate>),
     /// An instance.
     LoadBalancer(Arc<LoadBalancer>),
     /// A listener.
@@ -54,6 +60,8 @@ pub enum Object {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// By id.
+    Certificate(CertificateId),
+    /// By id.
     LoadBalancer(LbId),
     /// By id.
     Listener(ListenerId),
@@ -78,6 +86,8 @@ pub enum Key {
 /// The kinds of [`Object`]s, for the store's first column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// [`Object::Certificate`]
+    Certificate,
     /// [`Object::LoadBalancer`]
     LoadBalancer,
     /// [`Object::Listener`]
@@ -102,10 +112,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which a state is loaded.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Counters,
         Self::SessionKey,
         Self::Network,
+        Self::Certificate,
         Self::LoadBalancer,
         Self::Listener,
         Self::Rule,
@@ -119,6 +130,7 @@ impl Kind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Certificate => "certificate",
             Self::LoadBalancer => "load_balancer",
             Self::Listener => "listener",
             Self::Rule => "rule",
@@ -138,6 +150,7 @@ impl Key {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
+            Self::Certificate(_) => Kind::Certificate,
             Self::LoadBalancer(_) => Kind::LoadBalancer,
             Self::Listener(_) => Kind::Listener,
             Self::Rule(_) => Kind::Rule,
@@ -155,6 +168,7 @@ impl Key {
     #[must_use]
     pub fn id(&self) -> String {
         match self {
+            Self::Certificate(id) => id.to_string(),
             Self::LoadBalancer(id) => id.to_string(),
             Self::Listener(id) => id.to_string(),
             Self::Rule(id) => id.to_string(),
@@ -178,6 +192,7 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> Key {
         match self {
+            Self::Certificate(object) => Key::Certificate(object.id),
             Self::LoadBalancer(object) => Key::LoadBalancer(object.id),
             Self::Listener(object) => Key::Listener(object.id),
             Self::Rule(object) => Key::Rule(object.id),

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{ENDED_TASKS_IN_MEMORY, Map, RulePlace, State, Transport};
-use crate::id::LbId;
+use crate::id::{CertificateId, LbId};
 use crate::object::{
-    Binding, Change, Key, Listener, LoadBalancer, Object, Owner, Rule, Task, TaskState,
+    Binding, Change, Key, Listener, LoadBalancer, Object, Origin, Owner, Rule, Task, TaskState,
 };
 use crate::types::Port;
 
@@ -24,6 +24,14 @@ impl State {
     /// Puts an object in, as when a state is loaded.
     pub fn insert(&mut self, object: &Object) {
         match object {
+            Object::Certificate(certificate) => {
+                if certificate.origin == Origin::Uploaded {
+                    self.uploads
+                        .insert(certificate.content.fingerprint, certificate.id);
+                }
+                self.certificates
+                    .insert(certificate.id, Arc::clone(certificate));
+            }
             Object::LoadBalancer(lb) => {
                 self.vips.insert(lb.vip, lb.id);
                 if let Some(prefix) = &lb.domain_prefix {
@@ -36,6 +44,9 @@ impl State {
                 let key = (listener.load_balancer, listener.order);
                 self.listener_keys.insert(listener.id, key);
                 self.ports.insert(port_of(listener), listener.id);
+                for id in uses_of(listener) {
+                    self.certificate_users.entry(id).or_default().insert(key);
+                }
                 self.listeners.insert(key, Arc::clone(listener));
             }
             Object::Rule(rule) => {
@@ -78,6 +89,13 @@ impl State {
 
     fn remove(&mut self, key: &Key) {
         match key {
+            Key::Certificate(id) => {
+                if let Some(certificate) = self.certificates.remove(id)
+                    && certificate.origin == Origin::Uploaded
+                {
+                    self.uploads.remove(&certificate.content.fingerprint);
+                }
+            }
             Key::LoadBalancer(id) => {
                 if let Some(lb) = self.load_balancers.remove(id) {
                     self.vips.remove(&lb.vip);
@@ -92,6 +110,9 @@ impl State {
                     && let Some(listener) = self.listeners.remove(&key)
                 {
                     self.ports.remove(&port_of(&listener));
+                    for id in uses_of(&listener) {
+                        self.forget_use(id, key);
+                    }
                 }
             }
             Key::Rule(id) => {
@@ -135,6 +156,15 @@ impl State {
         }
     }
 
+    fn forget_use(&mut self, id: CertificateId, listener: (LbId, u64)) {
+        if let Some(users) = self.certificate_users.get_mut(&id) {
+            users.remove(&listener);
+            if users.is_empty() {
+                self.certificate_users.remove(&id);
+            }
+        }
+    }
+
     fn hold(&mut self, task: &Task) {
         for given_up in given_up(task) {
             if let Some(vip) = given_up.vip {
@@ -167,7 +197,8 @@ impl State {
     }
 
     /// The changes that take back what a task changed, newest first. What only rises (counters,
-    /// numbers of networks) stays, and so does a status that another task's end has set since.
+    /// numbers of networks) stays, and so does a status that another task's end has set since. An
+    /// upload stays too: tasks of other instances may use it by now.
     #[must_use]
     pub fn taken_back(&self, changes: &[Change]) -> Vec<Change> {
         changes
@@ -183,6 +214,9 @@ impl State {
                         | Key::Task(_)
                         | Key::Nonce(_)
                 ) {
+                    return None;
+                }
+                if matches!(key, Key::Certificate(_)) && change.before.is_none() {
                     return None;
                 }
                 let now = self.object(&key);
@@ -214,6 +248,11 @@ fn port_of(listener: &Listener) -> (LbId, Port, Transport) {
         listener.port,
         Transport::of(listener.protocol),
     )
+}
+
+fn uses_of(listener: &Listener) -> impl Iterator<Item = CertificateId> {
+    let tls = listener.tls.into_iter();
+    tls.flat_map(|tls| std::iter::once(tls.certificate).chain(tls.authority))
 }
 
 fn place_of(rule: &Rule) -> RulePlace {

@@ -2,6 +2,7 @@
 
 mod pools;
 mod rules;
+mod tls;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use clb_model::{
 };
 use clb_routing::Router;
 use clb_snapshot::{
-    Board, ListenSockets, Listener, Live, MemberLive, Pool, Rule, RuleLive, Service, Snapshot,
+    Board, ListenSockets, Listener, Live, MemberLive, Pool, Rule, RuleLive, ServerTls, Service,
+    Snapshot,
 };
 
 use super::health::Health;
@@ -39,8 +41,13 @@ pub(super) struct Plane {
 /// The live state of what a change removed: its connections are drained.
 pub(super) type Removed = Vec<Arc<Live>>;
 
-/// A listener's address and the sockets that are bound to it.
-type Bound = (SocketAddr, ListenSockets);
+/// What a listener has from the start: its address, the sockets that are bound to it, and what
+/// handshakes are done with.
+struct Bound {
+    addr: SocketAddr,
+    sockets: ListenSockets,
+    tls: Option<Arc<ServerTls>>,
+}
 
 impl Plane {
     /// Nothing served yet.
@@ -105,8 +112,11 @@ impl Plane {
     ) -> Result<Removed, String> {
         changes.iter().for_each(|change| self.state.apply(change));
         let made = self.bind_made(changes);
-        let compiled = made.and_then(|bound| Ok((bound, self.compile_rules(changes)?)));
-        let (bound, routes) = match compiled {
+        let compiled = made.and_then(|bound| {
+            let handshakes = self.compile_handshakes(changes)?;
+            Ok((bound, handshakes, self.compile_rules(changes)?))
+        });
+        let (bound, handshakes, routes) = match compiled {
             Ok(compiled) => compiled,
             Err(reason) => {
                 for change in self.state.taken_back(changes) {
@@ -119,6 +129,7 @@ impl Plane {
             self.insert(&listener, bound);
         }
         let removed = self.remove(changes, health);
+        self.handshake(handshakes);
         self.route(routes);
         for pool in self.touched(changes) {
             self.refresh(pool, health);
@@ -167,10 +178,16 @@ impl Plane {
             .state
             .load_balancer(listener.load_balancer)
             .ok_or_else(|| format!("{} does not exist", listener.load_balancer))?;
+        // First, for a port must not be taken in vain.
+        let tls = self.handshakes(listener)?;
         let addr = SocketAddr::new(lb.vip, listener.port.get());
         let sockets = clb_net::bind_listeners(addr, self.board.workers().len())
             .map_err(|error| format!("{addr} can not be bound: {error}"))?;
-        Ok((addr, ListenSockets::tcp(sockets)))
+        Ok(Bound {
+            addr,
+            sockets: ListenSockets::tcp(sockets),
+            tls,
+        })
     }
 
     /// Binds and serves a listener of the stored state, with all that hangs on it.
@@ -185,7 +202,7 @@ impl Plane {
     }
 
     /// Adds a listener. Its pool is empty until it is refreshed, its rules until they are routed.
-    fn insert(&mut self, listener: &Model, (addr, sockets): Bound) {
+    fn insert(&mut self, listener: &Model, bound: Bound) {
         let workers = self.board.workers().len();
         let service = match &listener.service {
             ListenerService::Rules { .. } => Service::Rules(Router::new()),
@@ -197,13 +214,13 @@ impl Plane {
         self.snapshot = self.snapshot.insert(Arc::new(Listener {
             id: listener.id,
             lb: listener.load_balancer,
-            addr,
+            addr: bound.addr,
             protocol: listener.protocol,
             service,
             live: Arc::new(Live::new(workers)),
             requests: Arc::new(RuleLive::new(workers)),
-            tls: None,
-            sockets: Arc::new(sockets),
+            tls: bound.tls,
+            sockets: Arc::new(bound.sockets),
         }));
         self.is_changed = true;
     }

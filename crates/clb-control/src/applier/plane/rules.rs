@@ -119,15 +119,8 @@ impl Plane {
                 continue;
             };
             let listener = Listener {
-                id,
-                lb: served.lb,
-                addr: served.addr,
-                protocol: served.protocol,
                 service: Service::Rules(router),
-                live: Arc::clone(&served.live),
-                requests: Arc::clone(&served.requests),
-                tls: served.tls.clone(),
-                sockets: Arc::clone(&served.sockets),
+                ..Listener::clone(served)
             };
             self.snapshot = self.snapshot.insert(Arc::new(listener));
             self.is_changed = true;

@@ -15,6 +15,8 @@ use clb_store::LiveStore;
 
 use super::*;
 
+mod tls;
+
 const WORKERS: usize = 2;
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -95,6 +97,7 @@ impl Bench {
                 private_vips: vec![],
                 domain_suffix: String::new(),
                 instances: std::collections::HashMap::new(),
+                certificates: std::collections::HashMap::new(),
                 backend_networks: vec!["0.0.0.0/0".parse().unwrap()],
                 own_sockets: vec![],
                 http_method: ProbeMethod::Get,
@@ -103,6 +106,7 @@ impl Bench {
                     listeners_per_load_balancer: 0,
                     rules_per_listener: 0,
                     backends_per_pool: 0,
+                    certificates: 0,
                 },
             },
             health: Health::new(LiveStore::open(dir.path()).unwrap()),
@@ -173,6 +177,7 @@ impl Bench {
                     protocol: Protocol::Http,
                     port: Port::try_from(port).unwrap(),
                     settings: None,
+                    tls: None,
                 }],
             },
         })
@@ -478,6 +483,7 @@ fn classic_http_listeners_have_the_instances_backends() {
                 scheduler: Some(Scheduler::IpHash),
                 session_expire: None,
                 health: settings(true).health,
+                tls: None,
             }],
         })
         .unwrap();
