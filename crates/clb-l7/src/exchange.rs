@@ -109,10 +109,9 @@ pub(crate) async fn exchange(asker: &mut impl Asker, order: &mut Order) -> Resul
     let mut status = None;
     let wanted = order.sticky.as_ref().and_then(|sticky| sticky.wanted);
     while tried.len() < MAX_ATTEMPTS {
-        let Some(pick) =
-            order
-                .pool
-                .pick_request(asker.peer().ip(), wanted, local.now_ms(), &tried)
+        let Some(pick) = order
+            .pool
+            .pick_request(asker.peer().ip(), wanted, local.now_ms(), &tried)
         else {
             break;
         };

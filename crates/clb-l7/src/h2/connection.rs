@@ -84,9 +84,15 @@ pub(crate) async fn serve(client: Client, arrival: Arrival, tls: Arc<ServerTls>)
         tls,
     });
     let settings = shared.local().settings();
-    let handshake = builder(&settings).handshake::<_, Bytes>(Io(Rc::clone(&client)));
+    let fault = Rc::new(Cell::new(None));
+    let io = Io::new(
+        Rc::clone(&client),
+        Rc::clone(shared.local()),
+        Rc::clone(&fault),
+    );
+    let handshake = builder(&settings).handshake::<_, Bytes>(io);
     match timeout(settings.client_header, handshake).await {
-        Ok(Ok(connection)) => Driver::new(connection, shared).run().await,
+        Ok(Ok(connection)) => Driver::new(connection, shared, fault).run().await,
         Ok(Err(error)) => tracing::debug!(%error, "no HTTP/2"),
         Err(_) => return,
     }
@@ -128,18 +134,25 @@ struct Driver {
     shared: Rc<Shared>,
     streams: JoinSet<Done>,
     phase: Phase,
+    /// What the client has done that ends the connection.
+    fault: Rc<Cell<Option<Reason>>>,
     /// When the phase ends.
     timer: Pin<Box<Sleep>>,
     cancelled: u32,
 }
 
 impl Driver {
-    fn new(connection: Connection<Io, Bytes>, shared: Rc<Shared>) -> Self {
+    fn new(
+        connection: Connection<Io, Bytes>,
+        shared: Rc<Shared>,
+        fault: Rc<Cell<Option<Reason>>>,
+    ) -> Self {
         Self {
             connection,
             shared,
             streams: JoinSet::new(),
             phase: Phase::Busy,
+            fault,
             timer: Box::pin(sleep_until(Instant::now())),
             cancelled: 0,
         }
@@ -150,9 +163,17 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.local().tick();
         self.poll_ended(cx);
         if self.poll_streams(cx).is_ready() {
             return Poll::Ready(());
+        }
+        if self.phase != Phase::Over
+            && let Some(reason) = self.fault.get()
+        {
+            tracing::debug!(peer = %self.shared.arrival.peer, %reason, "HTTP/2 is given up");
+            self.give_up(reason);
+            cx.waker().wake_by_ref();
         }
         if self.shared.is_draining() && matches!(self.phase, Phase::Busy | Phase::Idle) {
             self.leave();
@@ -208,6 +229,7 @@ impl Driver {
         }
         if self.cancelled > CANCELLED && self.phase != Phase::Over {
             tracing::debug!(peer = %self.shared.arrival.peer, "streams cancelled all the time");
+            // Written when the connection is polled, which is next.
             self.give_up(Reason::ENHANCE_YOUR_CALM);
         }
     }
@@ -226,12 +248,11 @@ impl Driver {
     }
 
     fn wait(&mut self, time: Duration) {
-        let due = Instant::now().checked_add(time);
+        let now = self.shared.local().now();
         // A time beyond what the clock can express is as good as a year.
         let year = Duration::from_secs(365 * 24 * 3600);
-        self.timer
-            .as_mut()
-            .reset(due.unwrap_or_else(|| Instant::now() + year));
+        let due = now.checked_add(time).unwrap_or_else(|| now + year);
+        self.timer.as_mut().reset(due);
     }
 
     /// Ready when the connection's time is over.

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use clb_snapshot::{Admission, HttpSettings};
 use http::HeaderMap;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::stream::Stream;
 use crate::forward::{End, Failure};
@@ -177,7 +176,7 @@ impl<'a> Forward<'a> {
             Wait::ClientRead | Wait::ClientWrite => settings.client_body,
             Wait::BackendRead | Wait::BackendWrite => settings.backend_response,
         };
-        let due = Instant::now().checked_add(patience);
+        let due = self.attempt.local.now().checked_add(patience);
         self.stream.timers.set(wait, due);
     }
 

@@ -13,7 +13,6 @@ use h2::{Reason, RecvStream, SendStream};
 use http::Request as H2Request;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use super::connection::Shared;
 use super::fields::response;
@@ -71,6 +70,7 @@ pub(super) async fn serve(
     request: H2Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) -> Done {
+    shared.local().tick();
     let (parts, recv) = request.into_parts();
     let mut stream = Stream {
         shared,
@@ -183,7 +183,7 @@ impl Stream {
             pool,
             may_share_backend: request.may_share_backend(),
             requests,
-            started: Instant::now(),
+            started: local.now(),
             // HTTP/2 has a place for trailer fields in every message.
             answer_to: AnswerTo {
                 trailers: true,
@@ -296,10 +296,10 @@ impl Stream {
 
     /// Sends a short body.
     async fn send_all(&mut self, mut send: SendStream<Bytes>, mut body: Bytes) -> Done {
-        let patience = self.shared.local().settings().client_body;
+        let local = self.shared.local();
+        let due = local.now().checked_add(local.settings().client_body);
         self.timers.clear_all();
-        self.timers
-            .set(Wait::ClientWrite, Instant::now().checked_add(patience));
+        self.timers.set(Wait::ClientWrite, due);
         let length = body.len() as u64;
         send.reserve_capacity(body.len());
         let timers = &mut self.timers;
@@ -368,7 +368,11 @@ impl Asker for Stream {
             member,
         };
         let mut forward = Forward::new(self, order, attempt);
-        let end = poll_fn(|cx| forward.poll(cx)).await;
+        let end = poll_fn(|cx| {
+            local.tick();
+            forward.poll(cx)
+        })
+        .await;
         (end, forward.finish())
     }
 

@@ -7,10 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use clb_l4::io::{poll_recv, poll_send, with_scratch};
 use h2::Reason;
-use tokio::time::Instant;
 
 use super::stream::{Done, Stream};
-use crate::exchange::Tunnel;
+use crate::exchange::{Asker as _, Tunnel};
 use crate::timers::Wait;
 
 /// Octets that are read at once from the backend.
@@ -72,6 +71,7 @@ pub(super) async fn relay(stream: &mut Stream, mut tunnel: Tunnel) -> Done {
 
 impl Relay<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.stream.local().tick();
         let moved = match (self.poll_upload(cx), self.poll_download(cx)) {
             (Ok(up), Ok(down)) => up | down,
             _ => return Poll::Ready(Err(Broken)),
@@ -81,7 +81,7 @@ impl Relay<'_> {
         }
         if moved || !self.stream.timers.is_set(Wait::ClientRead) {
             let idle = self.stream.shared.local().settings().tunnel_idle;
-            let due = Instant::now().checked_add(idle);
+            let due = self.stream.local().now().checked_add(idle);
             self.stream.timers.set(Wait::ClientRead, due);
         }
         if !self.download_ended

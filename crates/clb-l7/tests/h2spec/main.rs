@@ -14,6 +14,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod answers;
 mod floods;
 mod frames;
 mod gateway;

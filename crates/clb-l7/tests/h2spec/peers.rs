@@ -1,6 +1,7 @@
 //! curl, nghttp and h2load as clients.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use super::harness::Settings;
 use super::harness::tls::NAME;
@@ -26,9 +27,16 @@ fn curl_takes_http2() {
     curl.args(["-sS", "--http2", "-k", "--max-time", "20", "--noproxy", "*"])
         .args(["--resolve", &format!("{NAME}:{port}:127.0.0.1")])
         .args(["-w", " %{http_version} %{http_code}"])
-        .args(["--data-binary", &"a".repeat(300_000)])
-        .arg(format!("https://{NAME}:{port}/"));
-    assert_eq!(text(&mut curl), "hello 2 200");
+        .args(["--data-binary", "@-"])
+        .arg(format!("https://{NAME}:{port}/"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut curl = curl.spawn().expect("curl is installed");
+    let mut body = curl.stdin.take().unwrap();
+    body.write_all(&[b'a'; 300_000]).unwrap();
+    drop(body);
+    let output = curl.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello 2 200");
 }
 
 #[test]

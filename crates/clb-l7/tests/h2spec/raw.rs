@@ -52,6 +52,10 @@ impl Frame {
     }
 }
 
+/// Nothing comes.
+#[derive(Debug)]
+pub struct Late;
+
 /// A client of frames.
 pub struct Raw(pub StreamOwned<ClientConnection, TcpStream>);
 
@@ -97,28 +101,37 @@ impl Raw {
 
     /// The next frame; `None` at the connection's end.
     pub fn read(&mut self) -> Option<Frame> {
+        self.try_read().expect("a frame or the end")
+    }
+
+    /// The next frame; `None` at the connection's end.
+    ///
+    /// # Errors
+    /// When neither comes.
+    pub fn try_read(&mut self) -> Result<Option<Frame>, Late> {
         let mut head = [0; 9];
-        self.exactly(&mut head)?;
+        if !self.exactly(&mut head)? {
+            return Ok(None);
+        }
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
-        self.exactly(&mut payload)?;
-        Some(Frame {
+        if !self.exactly(&mut payload)? {
+            return Ok(None);
+        }
+        Ok(Some(Frame {
             kind: head[3],
             flags: head[4],
             stream: u32::from_be_bytes(head[5..9].try_into().unwrap()),
             payload,
-        })
+        }))
     }
 
-    fn exactly(&mut self, buffer: &mut [u8]) -> Option<()> {
+    /// False at the connection's end.
+    fn exactly(&mut self, buffer: &mut [u8]) -> Result<bool, Late> {
         match self.0.read_exact(buffer) {
-            Ok(()) => Some(()),
-            Err(error) => {
-                let kind = error.kind();
-                let is_late = kind == std::io::ErrorKind::WouldBlock;
-                assert!(!is_late, "nothing comes");
-                None
-            }
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(Late),
+            Err(_) => Ok(false),
         }
     }
 }
@@ -222,7 +235,10 @@ pub fn read_body(reader: &mut BufReader<&TcpStream>, head: &str) -> Option<Vec<u
     let head = head.to_ascii_lowercase();
     let mut body = Vec::new();
     if head.contains("transfer-encoding: chunked") {
-        while !body.ends_with(b"0\r\n\r\n") {
+        let (mut is_last, mut start) = (false, 0);
+        while !(is_last && body.get(start..) == Some(b"\r\n")) {
+            is_last |= body.get(start..) == Some(b"0\r\n");
+            start = body.len();
             if reader.read_until(b'\n', &mut body).ok()? == 0 {
                 return None;
             }

@@ -1,8 +1,8 @@
 //! Cases and what must come of them.
 
+use super::harness::Settings;
 use super::harness::plane::{Plane, Served};
 use super::harness::tls::{Authority, server_tls_with};
-use super::harness::{Settings, patience};
 use super::raw::*;
 
 /// What must come.
@@ -91,7 +91,8 @@ pub fn run(cases: Vec<Case>) {
     for one in cases {
         let mut raw = Raw::open(served.addr(), &config, one.settings);
         (one.script)(&mut raw);
-        if matches!(one.want, Want::Lives) {
+        // Whoever ends the connection does so before it answers this.
+        if matches!(one.want, Want::Lives | Want::Ends(_)) {
             raw.frame(PING, 0, 0, b"are you?");
         }
         let mut seen = Vec::new();
@@ -109,11 +110,13 @@ pub fn run(cases: Vec<Case>) {
 
 /// Reads until what is wanted has come, or cannot come any more.
 fn comes(raw: &mut Raw, want: Want, seen: &mut Vec<(u8, u8, u32, u32)>) -> bool {
-    let _ = patience();
     loop {
-        let Some(frame) = raw.read() else {
-            return matches!(want, Want::Ends(_) | Want::Reset(..));
+        let frame = match raw.try_read() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return matches!(want, Want::Ends(_) | Want::Reset(..)),
+            Err(Late) => return false,
         };
+        let is_well = frame.kind == PING && frame.flags & ACK != 0 && frame.payload == b"are you?";
         let code = match frame.kind {
             RST_STREAM | GOAWAY => frame.code(),
             _ => 0,
@@ -132,9 +135,7 @@ fn comes(raw: &mut Raw, want: Want, seen: &mut Vec<(u8, u8, u32, u32)>) -> bool 
                 _ => {}
             },
             Want::Answer(_) | Want::Lives if is_end => return false,
-            Want::Lives if frame.kind == PING && frame.flags & ACK != 0 => {
-                return frame.payload == b"are you?";
-            }
+            Want::Lives | Want::Ends(_) if is_well => return matches!(want, Want::Lives),
             _ => {}
         }
     }
