@@ -50,7 +50,7 @@ pub(super) fn write_head(
     let is_websocket = match parts.method {
         Method::CONNECT => {
             let protocol = parts.extensions.get::<Protocol>();
-            if !protocol.is_some_and(|protocol| protocol.as_str() == "websocket") {
+            if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") {
                 return Err(Refusal::Connect.into());
             }
             true
