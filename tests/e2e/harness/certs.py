@@ -49,8 +49,9 @@ class Authority:
         self._key(name)
         openssl("req", "-x509", "-key", f"{name}.key", "-out", f"{name}.pem", "-days", "3650", "-subj", f"/CN={name}", folder=self.folder)
 
-    def _key(self, name):
-        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{name}.key", folder=self.folder)
+    def _key(self, name, rsa=None):
+        kind = ["RSA", "-pkeyopt", f"rsa_keygen_bits:{rsa}"] if rsa else ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        openssl("genpkey", "-algorithm", *kind, "-out", f"{name}.key", folder=self.folder)
 
     @property
     def file(self):
@@ -60,14 +61,19 @@ class Authority:
     def certificate(self):
         return self.file.read_text()
 
-    def pair(self, name, *names, days=365):
-        """A certificate for these names (DNS names or addresses)."""
-        self._key(name)
+    def pair(self, name, *names, days=365, rsa=None):
+        """A certificate for these names (DNS names or addresses); its key is on P-256, or RSA of so many bits.
+
+        One of negative `days` has ended.
+        """
+        self._key(name, rsa)
         kinds = [("IP:" if each[0].isdigit() else "DNS:") + each for each in names or ("www.example.com",)]
-        (self.folder / "extensions").write_text(f"subjectAltName={','.join(kinds)}\n")
+        (self.folder / "extensions").write_text(
+            f"subjectAltName={','.join(kinds)}\ncrlDistributionPoints=URI:http://crl.example.com/\n"  # as public ones have
+        )
         openssl("req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out", f"{name}.csr", folder=self.folder)
         openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", self.file.name, "-CAkey", f"{self.name}.key", "-CAcreateserial",
+            "x509", "-req", "-sha256", "-in", f"{name}.csr", "-CA", self.file.name, "-CAkey", f"{self.name}.key", "-CAcreateserial",
             "-days", str(days), "-extfile", "extensions", "-out", f"{name}.pem", folder=self.folder,
         )  # fmt: skip
         return Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")

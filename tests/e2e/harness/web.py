@@ -8,14 +8,17 @@ import threading
 
 class Web:
     """An HTTP/1.1 server that answers its name, whatever it is asked. `status` may be changed while it runs.
+    `pages` has what is answered instead: (media type, content) by path.
 
-    `asked` counts requests by Host, `probes` those of the gateway's health checks as (method, path, host).
+    `asked` counts requests by Host, `paths` by target, `probes` those of the gateway's health checks as (method, path, host).
     """
 
     def __init__(self, name, address, port):
-        self.name = name
+        self.name, self.port = name, port
         self.status = 200
+        self.pages = {}
         self.asked = collections.Counter()
+        self.paths = collections.Counter()
         self.probes = collections.Counter()
         web = self
 
@@ -23,18 +26,23 @@ class Web:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
                 if self.headers["User-Agent"] == "clbd-health":
                     web.probes[self.command, self.path, self.headers["Host"]] += 1
                 else:
                     web.asked[self.headers["Host"]] += 1
-                body = web.name.encode()
+                    web.paths[self.path] += 1
+                kind, page = web.pages.get(self.path, (None, web.name))
+                body = page.encode()
                 self.send_response(web.status)
+                if kind:
+                    self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_HEAD = do_GET
+            do_HEAD = do_POST = do_GET
 
             def log_message(self, *_):
                 pass

@@ -181,7 +181,9 @@ impl<'a> Forward<'a> {
     }
 
     /// Gives the state's buffers back. What the client has not got is lost: its stream is reset.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        // What the backend has not taken of an upload is read on for nobody.
+        self.release();
         self.attempt.local.give_back(self.state.body);
         self.attempt.local.give_back(self.state.head);
         Vec::new()

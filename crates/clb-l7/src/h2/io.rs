@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use clb_l4::io::Stream as _;
+use bytes::Bytes;
+use clb_l4::io::{Stream as _, with_scratch};
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -22,6 +23,8 @@ pub(super) struct Io {
     local: Rc<Local>,
     watch: Watch,
     fault: Rc<Cell<Option<Reason>>>,
+    /// What was received and not read yet; less than the worker's buffer has.
+    rest: Bytes,
 }
 
 impl Io {
@@ -38,7 +41,37 @@ impl Io {
             local,
             watch,
             fault,
+            rest: Bytes::new(),
         }
+    }
+
+    /// Receives once by way of `scratch`, which is the worker's.
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.fault.get().is_some() {
+            return Poll::Pending;
+        }
+        let length = match self.client.poll_recv(cx, scratch) {
+            Ok(Poll::Ready(length)) => length,
+            Ok(Poll::Pending) => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let mut octets = scratch.get(..length).unwrap_or_default();
+        if let Err(fault) = self.watch.look(octets, self.local.now_ms()) {
+            self.fault.set(Some(fault.reason));
+            octets = octets.get(..fault.before).unwrap_or_default();
+            if octets.is_empty() {
+                return Poll::Pending;
+            }
+        }
+        let (first, rest) = octets.split_at(octets.len().min(buffer.remaining()));
+        buffer.put_slice(first);
+        self.rest = Bytes::copy_from_slice(rest);
+        Poll::Ready(Ok(()))
     }
 
     fn sent(&mut self, sent: io::Result<Poll<usize>>) -> Poll<io::Result<usize>> {
@@ -55,28 +88,14 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.fault.get().is_some() {
-            return Poll::Pending;
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            // The session has more to say than fits into what the crate reads at once.
+            return with_scratch(|scratch| this.receive(cx, scratch, buffer));
         }
-        let room = buffer.initialize_unfilled();
-        match self.client.poll_recv(cx, room) {
-            Ok(Poll::Ready(length)) => {
-                let now_ms = self.local.now_ms();
-                let octets = room.get(..length).unwrap_or_default();
-                let Err(fault) = self.watch.look(octets, now_ms) else {
-                    buffer.advance(length);
-                    return Poll::Ready(Ok(()));
-                };
-                self.fault.set(Some(fault.reason));
-                if fault.before == 0 {
-                    return Poll::Pending;
-                }
-                buffer.advance(fault.before);
-                Poll::Ready(Ok(()))
-            }
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        let length = buffer.remaining().min(this.rest.len());
+        buffer.put_slice(&this.rest.split_to(length));
+        Poll::Ready(Ok(()))
     }
 }
 

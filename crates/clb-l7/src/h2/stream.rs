@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +33,11 @@ use crate::local::Local;
 use crate::order::{Order, RequestId};
 use crate::sticky::Sticky;
 use crate::timers::{Timers, Wait};
+
+/// Octets of a body that are read when it is answered already.
+const DISCARDED: usize = 1024 * 1024;
+/// For how long.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How a stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,28 +87,37 @@ pub(super) async fn serve(
         timers: Timers::default(),
         websocket_accept: None,
     };
-    let is_head = parts.method == http::Method::HEAD;
-    match stream.prepare(&parts) {
-        Ok(Next::Order(order)) => stream.carry_out(order).await,
-        Ok(Next::Answer(answer)) => {
-            stream.count(answer.status);
-            stream.answer(&answer).await
-        }
-        Err(Fault::Malformed) => {
-            stream.respond.send_reset(Reason::PROTOCOL_ERROR);
-            Done::Cancelled
-        }
-        Err(Fault::Refused(refusal)) => {
-            tracing::debug!(peer = %stream.shared.arrival.peer, %refusal, "request refused");
-            let id = RequestId::from_slice(&stream.shared.local().request_id());
-            let answer = GatewayAnswer::refusal(refusal.status(), refusal.reason(), id, is_head);
-            stream.count(answer.status);
-            stream.answer(&answer).await
-        }
+    let done = stream.serve(&parts).await;
+    if done == Done::Answered && !stream.recv.is_end_stream() {
+        stream.discard().await;
     }
+    done
 }
 
 impl Stream {
+    async fn serve(&mut self, parts: &http::request::Parts) -> Done {
+        let is_head = parts.method == http::Method::HEAD;
+        match self.prepare(parts) {
+            Ok(Next::Order(order)) => self.carry_out(order).await,
+            Ok(Next::Answer(answer)) => {
+                self.count(answer.status);
+                self.answer(&answer).await
+            }
+            Err(Fault::Malformed) => {
+                self.respond.send_reset(Reason::PROTOCOL_ERROR);
+                Done::Cancelled
+            }
+            Err(Fault::Refused(refusal)) => {
+                tracing::debug!(peer = %self.shared.arrival.peer, %refusal, "request refused");
+                let id = RequestId::from_slice(&self.shared.local().request_id());
+                let answer =
+                    GatewayAnswer::refusal(refusal.status(), refusal.reason(), id, is_head);
+                self.count(answer.status);
+                self.answer(&answer).await
+            }
+        }
+    }
+
     /// Decides what is done about a request.
     fn prepare(&mut self, parts: &http::request::Parts) -> Result<Next, Fault> {
         let local = Rc::clone(self.shared.local());
@@ -294,6 +309,31 @@ impl Stream {
         }
     }
 
+    /// Reads on for a while when the answer is whole and the upload is not: a client may take the
+    /// reset that tells it to stop (RFC 9113, section 8.1) for a failure, as curl does to 7.88.
+    async fn discard(&mut self) {
+        let due = self.shared.local().now().checked_add(LINGER);
+        self.timers.clear_all();
+        self.timers.set(Wait::ClientRead, due);
+        let mut left = DISCARDED;
+        let (recv, timers) = (&mut self.recv, &mut self.timers);
+        poll_fn(|cx| {
+            while left > 0 {
+                match recv.poll_data(cx) {
+                    Poll::Ready(Some(Ok(data))) => {
+                        left = left.saturating_sub(data.len());
+                        // Fails when the stream has ended meanwhile, which the next turn sees.
+                        let _ = recv.flow_control().release_capacity(data.len());
+                    }
+                    Poll::Ready(_) => break,
+                    Poll::Pending => return timers.poll_overdue(cx).map(|_| ()),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Sends a short body.
     async fn send_all(&mut self, mut send: SendStream<Bytes>, mut body: Bytes) -> Done {
         let local = self.shared.local();
@@ -307,9 +347,9 @@ impl Stream {
             while !body.is_empty() {
                 let room = match send.capacity() {
                     0 => match send.poll_capacity(cx) {
-                        std::task::Poll::Ready(Some(Ok(room))) => room,
-                        std::task::Poll::Ready(_) => return std::task::Poll::Ready(false),
-                        std::task::Poll::Pending => {
+                        Poll::Ready(Some(Ok(room))) => room,
+                        Poll::Ready(_) => return Poll::Ready(false),
+                        Poll::Pending => {
                             return timers.poll_overdue(cx).map(|_| false);
                         }
                     },
@@ -317,10 +357,10 @@ impl Stream {
                 };
                 let piece = body.split_to(room.min(body.len()));
                 if send.send_data(piece, body.is_empty()).is_err() {
-                    return std::task::Poll::Ready(false);
+                    return Poll::Ready(false);
                 }
             }
-            std::task::Poll::Ready(true)
+            Poll::Ready(true)
         })
         .await;
         self.send = Some(send);

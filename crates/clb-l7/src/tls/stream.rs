@@ -102,8 +102,13 @@ impl TlsStream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        // Nothing decrypted waits now, and rustls stops taking in when much does.
-        let room = buffer.len().saturating_sub(RECORD).max(LEAST);
+        // Nothing decrypted waits now, and rustls stops taking in when much does: what is read must
+        // fit, with the record that was begun before.
+        let room = buffer
+            .len()
+            .checked_sub(RECORD)
+            .filter(|room| *room >= LEAST)
+            .ok_or(io::ErrorKind::InvalidInput)?;
         with_ciphertext(room, |ciphertext| {
             loop {
                 let Poll::Ready(length) = poll_recv(&self.socket, cx, ciphertext)? else {

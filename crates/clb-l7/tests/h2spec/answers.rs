@@ -1,5 +1,6 @@
 //! What a client gets, seen by the crate h2 as a client.
 
+use std::future::poll_fn;
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -159,6 +160,37 @@ fn bodies_have_limits_of_size_and_time() {
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(!super::answers::body(answer.into_body()).await.is_empty());
     });
+}
+
+#[test]
+fn long_uploads_arrive_whole() {
+    // In pieces of all sizes, so that records end everywhere in what is read at once.
+    let check = backend(|_, body| {
+        let is_good = body.iter().zip(0..).all(|(&got, at)| got == pattern(at));
+        Some(text(&format!("{} {is_good}", body.len()), ""))
+    });
+    with(&Settings::default(), &[check], async |mut client| {
+        for size in [1_000, 9_000, 16_384, 40_000, 65_535] {
+            const LENGTH: usize = 3 << 20;
+            let post = request("POST", "/").header("content-length", LENGTH);
+            let (answer, mut sent) = begin(&mut client, post.body(()).unwrap()).await;
+            let whole: Bytes = (0..LENGTH).map(pattern).collect();
+            let mut rest = whole;
+            while !rest.is_empty() {
+                sent.reserve_capacity(size.min(rest.len()));
+                let room = poll_fn(|cx| sent.poll_capacity(cx)).await;
+                let piece = rest.split_to(room.unwrap().unwrap().min(rest.len()));
+                sent.send_data(piece, rest.is_empty()).unwrap();
+            }
+            let answer = answer.await.unwrap();
+            let told = body(answer.into_body()).await;
+            assert_eq!(told, format!("{LENGTH} true").as_bytes(), "{size}");
+        }
+    });
+}
+
+fn pattern(at: usize) -> u8 {
+    (at * 31 / 7) as u8
 }
 
 #[test]

@@ -146,6 +146,32 @@ fn an_early_answer_ends_the_upload_without_an_error() {
 }
 
 #[test]
+fn an_early_answer_lets_an_upload_end_that_is_about_to() {
+    with(&Settings::default(), |raw, listener, _| {
+        raw.frame(HEADERS, END_HEADERS, 1, &request("POST", &[]));
+        let (mut backend, _) = listener.accept().unwrap();
+        head_of(&backend);
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+        backend.write_all(answer).unwrap();
+        assert_eq!(next(raw, &[DATA]).flags & END_STREAM, END_STREAM);
+        for _ in 0..20 {
+            for _ in 0..2 {
+                raw.frame(DATA, 0, 1, &[b'a'; 16_384]);
+            }
+            // Half of its window is gone, and is opened again.
+            let update = next(raw, &[WINDOW_UPDATE, RST_STREAM]);
+            assert_eq!(update.kind, WINDOW_UPDATE);
+        }
+        raw.frame(DATA, END_STREAM, 1, b"end");
+        // Answered by the gateway; the stream before was not reset.
+        let connect = fields(&[(":method", "CONNECT"), (":authority", "a:1")]);
+        raw.frame(HEADERS, HEAD, 3, &connect);
+        let after = next(raw, &[HEADERS, RST_STREAM]);
+        assert_eq!((after.kind, after.stream), (HEADERS, 3));
+    });
+}
+
+#[test]
 fn a_backend_that_takes_nothing_stops_the_client() {
     with(&Settings::default(), |raw, listener, _| {
         raw.frame(HEADERS, END_HEADERS, 1, &request("POST", &[]));

@@ -84,7 +84,7 @@ impl Forward<'_> {
     }
 
     /// Opens the client's window by what the backend has taken.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let held = std::mem::take(&mut self.state.held);
         // It fails only for a stream that is gone.
         let _ = self.stream.recv.flow_control().release_capacity(held);
