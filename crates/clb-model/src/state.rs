@@ -285,6 +285,12 @@ impl State {
             .copied()
     }
 
+    /// The rules that are redirected, by target.
+    pub fn redirects(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let sources = self.redirects.iter();
+        sources.filter_map(|(_, source)| self.rule(*source))
+    }
+
     /// The rules that are redirected to a rule, by id.
     pub fn redirected_to(&self, target: RuleId) -> impl Iterator<Item = &Arc<Rule>> {
         self.redirects
