@@ -54,11 +54,19 @@ impl PathMap {
                 match (to.strip_suffix('/'), rest) {
                     (Some(shorter), [b'/', ..]) => (shorter, "", rest),
                     (None, [first, ..]) if from.ends_with('/') && *first != b'/' => (to, "/", rest),
+                    // What began a longer name would be resolved against the target.
+                    (Some(_), _) if is_dots(rest) => (to, "", b""),
                     _ => (to, "", rest),
                 }
             }
         }
     }
+}
+
+/// Whether a path without a slash before it begins with a dot segment.
+fn is_dots(rest: &[u8]) -> bool {
+    let segment = rest.split(|&octet| octet == b'/').next();
+    matches!(segment, Some(b"." | b".."))
 }
 
 #[cfg(test)]
@@ -93,6 +101,10 @@ mod tests {
             ("/old", "/new/", "/old", "/new/"),
             ("/old", "/new/", "/old/", "/new/"),
             ("/old", "/new/", "/old/a", "/new/a"),
+            ("/old", "/new/", "/older", "/new/er"),
+            ("/old", "/new/", "/old../a", "/new/"),
+            ("/old", "/new/", "/old..a", "/new/..a"),
+            ("/old", "/new", "/old../a", "/new../a"),
             ("/old/", "/new", "/old/", "/new"),
             ("/old/", "/new", "/old/a", "/new/a"),
             ("^~ /old/", "/new", "/old/a", "/new/a"),
