@@ -20,14 +20,17 @@ use crate::types::{Port, Protocol};
 /// Redirects that one command makes, on top of those that there are.
 struct Redirects<'s> {
     state: &'s State,
+    /// What the rules were named by.
+    parameter: &'static str,
     made: HashMap<RuleId, RuleId>,
     targets: HashSet<RuleId>,
 }
 
 impl<'s> Redirects<'s> {
-    fn new(state: &'s State) -> Self {
+    fn new(state: &'s State, parameter: &'static str) -> Self {
         Self {
             state,
+            parameter,
             made: HashMap::new(),
             targets: HashSet::new(),
         }
@@ -44,76 +47,76 @@ impl<'s> Redirects<'s> {
 
     /// Notes a redirect; false when it is there already.
     fn add(&mut self, source: &Rule, target: &Rule) -> Result<bool, ModelError> {
-        if source.id == target.id {
-            return Err(refused(source, target, "a rule to itself"));
-        }
-        match self.target_of(source) {
-            Some(known) if known == target.id => return Ok(false),
-            Some(known) => {
-                return Err(ModelError::RuleRedirected {
+        if let Some(known) = self.target_of(source).filter(|_| source.id != target.id) {
+            return match known == target.id {
+                true => Ok(false),
+                false => Err(ModelError::RuleRedirected {
                     source_rule: source.id,
                     target: known,
-                });
-            }
-            None => {}
+                }),
+            };
         }
-        if let Some(next) = self.target_of(target) {
-            let reason = format!("the target is itself redirected, to {next}");
-            return Err(refused(source, target, &reason));
-        }
-        if self.is_target(source.id) {
-            return Err(refused(
-                source,
-                target,
-                "other rules are redirected to the source",
-            ));
-        }
-        check_reached(source, target)?;
+        self.check(source, target).map_err(|reason| {
+            ModelError::Contradiction(format!(
+                "{}: {} can not be redirected to {}: {reason}",
+                self.parameter, source.id, target.id
+            ))
+        })?;
         self.made.insert(source.id, target.id);
         self.targets.insert(target.id);
         Ok(true)
     }
-}
 
-fn refused(source: &Rule, target: &Rule, reason: &str) -> ModelError {
-    ModelError::Contradiction(format!(
-        "{} can not be redirected to {}: {reason}",
-        source.id, target.id
-    ))
+    fn check(&self, source: &Rule, target: &Rule) -> Result<(), String> {
+        if source.id == target.id {
+            return Err("a rule to itself".to_owned());
+        }
+        if let Some(next) = self.target_of(target) {
+            return Err(format!("the target is itself redirected, to {next}"));
+        }
+        if self.is_target(source.id) {
+            return Err("other rules are redirected to the source".to_owned());
+        }
+        check_reached(source, target).map_err(str::to_owned)
+    }
 }
 
 /// Within a listener a redirect must lead away from the source. The host of a request stays (ADR
 /// 20), and so does its path where [`PathMap`] says so: what is the same in both comes back to the
 /// rule it came from.
-fn check_reached(source: &Rule, target: &Rule) -> Result<(), ModelError> {
+fn check_reached(source: &Rule, target: &Rule) -> Result<(), &'static str> {
     if source.listener != target.listener {
         return Ok(());
     }
     if source.domain.key() != target.domain.key() {
-        return Err(refused(
-            source,
-            target,
+        return Err(
             "both belong to one listener and have different domains; a redirect keeps the request's host, which is the source's",
-        ));
+        );
     }
     match PathMap::of(&source.url, &target.url) {
-        PathMap::Kept => Err(refused(
-            source,
-            target,
+        PathMap::Kept => Err(
             "both belong to one listener and requests would come back with the path that they had: a loop",
-        )),
+        ),
         PathMap::Whole(_) | PathMap::Prefix { .. } => Ok(()),
     }
 }
 
 /// Whether the redirects from and to a rule still lead away when it has another url.
 pub(super) fn check_moved(state: &State, after: &Rule) -> Result<(), ModelError> {
+    let check = |source: &Rule, target: &Rule| {
+        check_reached(source, target).map_err(|reason| {
+            ModelError::Contradiction(format!(
+                "url={}: {} is redirected to {}: {reason}",
+                after.url, source.id, target.id
+            ))
+        })
+    };
     if let Some(target) = after.redirect_to.and_then(|id| state.rule(id)) {
-        check_reached(after, target)?;
+        check(after, target)?;
     }
     state
         .redirected_to(after.id)
-        .try_for_each(|source| check_reached(source, after))
+        .try_for_each(|source| check(source, after))
 }
 
 /// The end of a redirect: a rule that AutoRewrite made goes with it unless it has backends.
@@ -147,7 +150,7 @@ pub(super) fn create(
 ) -> Result<Vec<Change>, ModelError> {
     require_layer7(from)?;
     require_layer7(to)?;
-    let mut redirects = Redirects::new(state);
+    let mut redirects = Redirects::new(state, "rewriteInfo");
     let mut changes = Vec::new();
     for pair in pairs {
         let source = rule_of(state, from, pair.source)?;
@@ -188,28 +191,15 @@ pub(super) fn create_automatically(
     https: &Listener,
     wanted: &AutoRedirect,
 ) -> Result<Vec<Change>, ModelError> {
-    if https.protocol != Protocol::Https || https.port != Port::HTTPS {
-        return Err(ModelError::Contradiction(format!(
-            "listenerId={}: it is {} at port {}; AutoRewrite needs an HTTPS listener at port {}",
-            https.id,
-            https.protocol,
-            https.port,
-            Port::HTTPS
-        )));
-    }
+    check_https(https)?;
     let targets = targets(state, https, &wanted.domains)?;
     let mut counters = *state.counters();
     let mut changes = Vec::new();
     let http = match state.listener_beside(https.load_balancer, Port::HTTP, Protocol::Http) {
         Some(id) => http_listener(state, https, id)?,
         None => {
-            check_limit(
-                state.listeners_of(https.load_balancer).count() + 1,
-                env.limits.listeners_per_load_balancer,
-                "listeners_per_load_balancer",
-            )?;
             let order = counters.take(|counters| &mut counters.next_order);
-            let made = Arc::new(new_listener(https, wanted, order));
+            let made = new_listener(state, env, https, wanted, order)?;
             changes.push(Change::made(Object::Listener(Arc::clone(&made))));
             made
         }
@@ -219,7 +209,7 @@ pub(super) fn create_automatically(
         .iter()
         .map(|pair| (pair.target, pair.source))
         .collect();
-    let mut redirects = Redirects::new(state);
+    let mut redirects = Redirects::new(state, parameter(wanted));
     let mut made = 0;
     for target in targets {
         let known = state.rule_at(http.id, &target.domain, &target.url);
@@ -232,23 +222,14 @@ pub(super) fn create_automatically(
         // A rule that came after the request was read has no id set aside.
         let drawn = || RuleId::from_number(counters.draw_id());
         let id = new_ids.get(&target.id).copied().unwrap_or_else(drawn);
-        let source = Rule {
-            id,
-            load_balancer: http.load_balancer,
-            listener: http.id,
-            order: counters.take(|counters| &mut counters.next_order),
-            domain: target.domain.clone(),
-            url: target.url.clone(),
-            settings: wanted.settings.clone(),
-            redirect_to: None,
-            auto_created: true,
-        };
+        let order = counters.take(|counters| &mut counters.next_order);
+        let source = new_rule(&http, target, wanted, id, order);
         redirects.add(&source, target)?;
+        made += 1;
         let source = Rule {
             redirect_to: Some(target.id),
             ..source
         };
-        made += 1;
         changes.push(Change::made(Object::Rule(Arc::new(source))));
     }
     if made > 0 {
@@ -265,6 +246,27 @@ pub(super) fn create_automatically(
         ));
     }
     Ok(changes)
+}
+
+fn check_https(listener: &Listener) -> Result<(), ModelError> {
+    if listener.protocol == Protocol::Https && listener.port == Port::HTTPS {
+        return Ok(());
+    }
+    Err(ModelError::Contradiction(format!(
+        "listenerId={}: it is {} at port {}; AutoRewrite needs an HTTPS listener at port {}",
+        listener.id,
+        listener.protocol,
+        listener.port,
+        Port::HTTPS
+    )))
+}
+
+/// What the HTTPS listener's rules were named by.
+fn parameter(wanted: &AutoRedirect) -> &'static str {
+    match wanted.domains.is_empty() {
+        true => "listenerId",
+        false => "domains",
+    }
 }
 
 /// The rules of the named domains, in the order of the names; of all when none is named.
@@ -311,8 +313,19 @@ fn http_listener(
         })
 }
 
-fn new_listener(https: &Listener, wanted: &AutoRedirect, order: u64) -> Listener {
-    Listener {
+fn new_listener(
+    state: &State,
+    env: &Env,
+    https: &Listener,
+    wanted: &AutoRedirect,
+    order: u64,
+) -> Result<Arc<Listener>, ModelError> {
+    check_limit(
+        state.listeners_of(https.load_balancer).count() + 1,
+        env.limits.listeners_per_load_balancer,
+        "listeners_per_load_balancer",
+    )?;
+    Ok(Arc::new(Listener {
         id: wanted.new_listener,
         load_balancer: https.load_balancer,
         order,
@@ -323,5 +336,20 @@ fn new_listener(https: &Listener, wanted: &AutoRedirect, order: u64) -> Listener
         tls: None,
         status: Status::Creating,
         created: wanted.now,
+    }))
+}
+
+/// A rule with the target's domain and url, not redirected yet.
+fn new_rule(http: &Listener, target: &Rule, wanted: &AutoRedirect, id: RuleId, order: u64) -> Rule {
+    Rule {
+        id,
+        load_balancer: http.load_balancer,
+        listener: http.id,
+        order,
+        domain: target.domain.clone(),
+        url: target.url.clone(),
+        settings: wanted.settings.clone(),
+        redirect_to: None,
+        auto_created: true,
     }
 }
