@@ -1,5 +1,6 @@
 """The harness's own parts, tested without a gateway."""
 
+import gc
 import socket
 import tomllib
 import urllib.parse
@@ -105,6 +106,22 @@ def test_backends_say_their_name_echo_and_can_be_stopped_and_started():
     finally:
         farm.close()
         claims.release()
+
+
+def test_a_backend_may_stop_while_connections_arrive():
+    """A connection that was accepted and not yet served when its backend stops is reset, not leaked."""
+    claims, farm = Claims(), Farm()
+    address = (claims.network() + ".128", claims.port())
+    backend = farm.add("one", *address)
+    for _ in range(50):
+        clients = [socket.create_connection(address, timeout=5) for _ in range(20)]
+        backend.stop()
+        backend.start()
+        for client in clients:
+            client.close()
+    farm.close()
+    claims.release()
+    gc.collect()  # a leaked transport warns when it is collected, and a warning is an error
 
 
 def test_a_held_port_refuses_others():

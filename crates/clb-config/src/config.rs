@@ -113,6 +113,7 @@ fn assemble(
             request_body: number(root, "limits.request_body")?,
             persistence_entries: number(root, "limits.persistence_entries")?,
             tls_handshakes: number(root, "limits.tls_handshakes")?,
+            h2_concurrent_streams: number(root, "limits.h2_concurrent_streams")?,
             api_url_bytes: number(root, "limits.api_url_bytes")?,
             api_body_bytes: number(root, "limits.api_body_bytes")?,
             api_nonces: number(root, "limits.api_nonces")?,

@@ -286,12 +286,11 @@ pub const KEYS: &[Key] = &[
         "8192",
         "TLS handshakes in progress; the oldest makes room for a new one. 0 is no limit.",
     ),
-    later(
+    now(
         "limits.h2_concurrent_streams",
         COUNT,
         "128",
-        "HTTPS",
-        "HTTP/2 streams at once in a connection.",
+        "HTTP/2 streams at once in a connection; more are refused. 0 is no limit.",
     ),
     now(
         "limits.api_url_bytes",

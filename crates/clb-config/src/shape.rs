@@ -177,6 +177,8 @@ pub struct Limits {
     pub persistence_entries: u64,
     /// In progress, all workers together.
     pub tls_handshakes: u64,
+    /// In one connection.
+    pub h2_concurrent_streams: u64,
     /// Bytes.
     pub api_url_bytes: u64,
     /// Bytes.

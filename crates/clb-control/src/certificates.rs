@@ -53,8 +53,6 @@ pub(crate) fn compile(
     authority: Option<&CertificateContent>,
     previous: Option<&ServerTls>,
 ) -> Result<ServerTls, String> {
-    // The workers speak HTTP/1.1 on HTTPS listeners.
-    const HTTP2: bool = false;
     let key = server.key.as_ref();
     let key = key.ok_or_else(|| "the server certificate has no key".to_owned())?;
     let authority = authority.map(chain);
@@ -62,7 +60,7 @@ pub(crate) fn compile(
         chain(server),
         borrowed(key).clone_key(),
         authority,
-        HTTP2,
+        true,
         previous,
     )
     .map_err(|error| error.to_string())

@@ -49,6 +49,7 @@ fn main() {
         client_certificate: b"",
         request_id: b"0123456789abcdef0123456789abcdef",
         default_host: b"",
+        http2: false,
         via: false,
         session_cookie: Some(b"clb_route"),
     };

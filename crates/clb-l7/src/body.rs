@@ -83,6 +83,42 @@ impl Body {
         data.get(..taken).unwrap_or_default()
     }
 
+    /// Appends to `out` content that came without any framing of HTTP/1, framed for the backend.
+    ///
+    /// # Errors
+    /// [`BodyFault`]; nothing more can be read from the client then.
+    pub(crate) fn frame(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), BodyFault> {
+        if let Left::Chunked(_) = self.left {
+            let length = content.len() as u64;
+            self.allowed = self
+                .allowed
+                .checked_sub(length)
+                .ok_or(BodyFault::TooLarge)?;
+            write_chunk(content, out);
+            return Ok(());
+        }
+        let taken = self.take_plain(content);
+        out.extend_from_slice(taken);
+        match taken.len() == content.len() {
+            true => Ok(()),
+            false => Err(BodyFault::Malformed),
+        }
+    }
+
+    /// The client has ended a body that came without any framing of HTTP/1: appends what tells the
+    /// backend so, with these trailer fields, each with its CRLF, if it can have any.
+    ///
+    /// # Errors
+    /// [`BodyFault::Malformed`] for one that is shorter than it was to be.
+    pub(crate) fn finish(&mut self, trailers: &[u8], out: &mut Vec<u8>) -> Result<(), BodyFault> {
+        match std::mem::replace(&mut self.left, Left::Nothing) {
+            Left::Chunked(_) => write_last_chunk(trailers, out),
+            Left::Length(_) => return Err(BodyFault::Malformed),
+            Left::Nothing => {}
+        }
+        Ok(())
+    }
+
     /// Appends to `out` what `data` means to the backend and gives how much of it was used; the
     /// rest belongs to the next request.
     ///

@@ -31,6 +31,14 @@ impl Client {
         }
     }
 
+    /// The host that the client asked for in the TLS handshake.
+    pub(crate) fn server_name(&self) -> Option<Box<str>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.server_name(),
+        }
+    }
+
     /// Sends once from several pieces, see [`Stream::poll_send`].
     pub(crate) fn poll_send_vectored(
         &self,

@@ -14,11 +14,13 @@ use clb_l4::{Accepted, Ahead, Session, accept, relay};
 use clb_model::Protocol;
 use clb_snapshot::{Admission, ConnectionPermit, FinishedRequest, Listener, ServerTls};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::answer::GatewayAnswer;
 use crate::client::Client;
-use crate::exchange::{Outcome, Tunnel, exchange};
+use crate::exchange::{Asker, Outcome, Tunnel, exchange};
+use crate::forward::{End, Forward};
 use crate::http1::{HeadScanner, leading_crlf};
 use crate::local::Local;
 use crate::order::{Order, RequestId};
@@ -81,12 +83,12 @@ pub(crate) struct Connection {
 
 /// What comes with a client's connection.
 #[derive(Debug)]
-struct Arrival {
-    peer: SocketAddr,
-    cell: ListenerCell,
-    seat: Seat,
-    admission: Admission,
-    permit: ConnectionPermit,
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    pub(crate) cell: ListenerCell,
+    pub(crate) seat: Seat,
+    pub(crate) admission: Admission,
+    pub(crate) permit: ConnectionPermit,
 }
 
 impl Arrival {
@@ -191,14 +193,6 @@ impl Connection {
         }
         self.seat.note(cx);
         self.timers.poll_overdue(cx).map(|_| self.too_late())
-    }
-
-    /// Whether the client has sent what nobody has read.
-    pub(crate) fn has_unread(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        !self.received.is_empty()
-            || self.client.socket().poll_read_ready(&mut cx).is_ready()
-                && clb_net::peek(self.client.socket()).is_ok_and(|length| length > 0)
     }
 
     /// Reads a head from what was received before.
@@ -376,6 +370,71 @@ impl Connection {
     }
 }
 
+impl Asker for Connection {
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn is_tls(&self) -> bool {
+        self.client.is_tls()
+    }
+
+    fn local(&self) -> &Rc<Local> {
+        Connection::local(self)
+    }
+
+    fn task(&self) -> Option<AbortHandle> {
+        self.admission.task()
+    }
+
+    async fn forward(
+        &mut self,
+        order: &mut Order,
+        local: &Rc<Local>,
+        backend: &TcpStream,
+        member: &Admission,
+    ) -> (End, Vec<u8>) {
+        let settings = local.settings();
+        let service = Rc::clone(self.service());
+        let is_last = || service.is_draining();
+        let Self {
+            client,
+            received,
+            timers,
+            admission,
+            ..
+        } = self;
+        let mut forward = Forward::new(
+            client,
+            backend,
+            order,
+            received,
+            timers,
+            local,
+            &settings,
+            (admission, member),
+            &is_last,
+        );
+        // Nobody has waited before the first turn.
+        let mut has_waited = false;
+        let end = poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                local.tick();
+            }
+            forward.poll(cx)
+        })
+        .await;
+        (end, forward.finish())
+    }
+
+    fn has_unread(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        !self.received.is_empty()
+            || self.client.socket().poll_read_ready(&mut cx).is_ready()
+                && clb_net::peek(self.client.socket()).is_ok_and(|length| length > 0)
+    }
+}
+
 fn reset(stream: &TcpStream) {
     // It fails only for a connection that is gone anyway.
     let _ = clb_net::set_linger_zero(stream);
@@ -388,7 +447,10 @@ async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, cell: ListenerCell, 
         return;
     };
     let local = Rc::clone(&arrival.seat.service().local);
-    match Box::pin(shake_hands(stream, tls, local, task)).await {
+    match Box::pin(shake_hands(stream, Arc::clone(&tls), local, task)).await {
+        Shaken::Done(stream) if stream.speaks_h2() => {
+            Box::pin(crate::h2::serve(Client::Tls(stream), arrival, tls)).await;
+        }
         Shaken::Done(stream) => serve(Connection::new(Client::Tls(stream), arrival)).await,
         Shaken::PlainHttp(stream) => {
             let mut connection = Connection::new(Client::Plain(stream), arrival);

@@ -1,6 +1,5 @@
 //! A request and its answer: choosing backends until one answers (semantics.md 6).
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,12 +10,38 @@ use clb_model::BindingId;
 use clb_net::exhausted;
 use clb_snapshot::{Admission, MAX_ATTEMPTS, MemberLive, Refusal, TriedSet};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::connection::Connection;
-use crate::forward::{Complete, End, Failure, Forward};
+use crate::forward::{Complete, End, Failure};
 use crate::local::Local;
 use crate::order::Order;
+
+/// Who asks: a client's connection, or one stream of it.
+pub(crate) trait Asker {
+    /// Where the client is.
+    fn peer(&self) -> SocketAddr;
+
+    /// Whether the client came over TLS.
+    fn is_tls(&self) -> bool;
+
+    fn local(&self) -> &Rc<Local>;
+
+    /// The task that serves this request; it ends with the drain of the request's member.
+    fn task(&self) -> Option<AbortHandle>;
+
+    /// Runs one attempt; what of the answer the client has not got comes with its end.
+    async fn forward(
+        &mut self,
+        order: &mut Order,
+        local: &Rc<Local>,
+        backend: &TcpStream,
+        member: &Admission,
+    ) -> (End, Vec<u8>);
+
+    /// Whether the client has sent what nobody has read.
+    fn has_unread(&self) -> bool;
+}
 
 /// What becomes of the client's connection.
 #[derive(Debug)]
@@ -77,20 +102,16 @@ enum Attempt {
 ///
 /// # Errors
 /// The status of the answer that the gateway is to give, for nobody else did.
-pub(crate) async fn exchange(
-    connection: &mut Connection,
-    order: &mut Order,
-) -> Result<Outcome, u16> {
-    let local = Rc::clone(&connection.service().local);
+pub(crate) async fn exchange(asker: &mut impl Asker, order: &mut Order) -> Result<Outcome, u16> {
+    let local = Rc::clone(asker.local());
     let board = local.board();
     let mut tried = TriedSet::new();
     let mut status = None;
     let wanted = order.sticky.as_ref().and_then(|sticky| sticky.wanted);
     while tried.len() < MAX_ATTEMPTS {
-        let Some(pick) =
-            order
-                .pool
-                .pick_request(connection.peer.ip(), wanted, local.now_ms(), &tried)
+        let Some(pick) = order
+            .pool
+            .pick_request(asker.peer().ip(), wanted, local.now_ms(), &tried)
         else {
             break;
         };
@@ -98,10 +119,10 @@ pub(crate) async fn exchange(
         let (addr, binding) = (pick.addr(), pick.binding());
         order.set_cookie = order.sticky.as_ref().and_then(|sticky| {
             let name = &local.settings().session_cookie;
-            sticky.cookie(&pick, &order.pool, &local, name, connection.client.is_tls())
+            sticky.cookie(&pick, &order.pool, &local, name, asker.is_tls())
         });
         let live = Arc::clone(pick.live());
-        let Some(task) = connection.admission.task() else {
+        let Some(task) = asker.task() else {
             return Ok(Outcome::Reset);
         };
         // None is a member whose drain is over: it was picked from a view just replaced.
@@ -113,7 +134,7 @@ pub(crate) async fn exchange(
             addr,
             binding,
         };
-        match attempt(connection, order, &local, &backend, member).await {
+        match attempt(asker, order, &local, &backend, member).await {
             Attempt::Ended(outcome) => return outcome,
             Attempt::Over(status) => return Err(status),
             Attempt::Failed(failed) => status = Some(failed),
@@ -133,7 +154,7 @@ pub(crate) async fn exchange(
 
 /// Tries one backend, on a kept connection if there is one.
 async fn attempt(
-    connection: &mut Connection,
+    asker: &mut impl Asker,
     order: &mut Order,
     local: &Rc<Local>,
     chosen: &Backend,
@@ -165,13 +186,11 @@ async fn attempt(
             },
         };
         order.has_been_sent = false;
-        let (end, outgoing) = forward(connection, order, local, &backend, &member).await;
+        let (end, outgoing) = asker.forward(order, local, &backend, &member).await;
         let failure = match end {
             End::NoAnswer(failure) => failure,
             end => {
-                let outcome = ended(
-                    connection, order, local, chosen, backend, member, end, outgoing,
-                );
+                let outcome = ended(asker, order, local, chosen, backend, member, end, outgoing);
                 return Attempt::Ended(outcome);
             }
         };
@@ -210,51 +229,10 @@ async fn attempt(
     }
 }
 
-/// Runs one attempt; what of the answer the client has not got comes with its end.
-async fn forward(
-    connection: &mut Connection,
-    order: &mut Order,
-    local: &Rc<Local>,
-    backend: &TcpStream,
-    member: &Admission,
-) -> (End, Vec<u8>) {
-    let settings = local.settings();
-    let service = Rc::clone(connection.service());
-    let is_last = || service.is_draining();
-    let Connection {
-        client,
-        received,
-        timers,
-        admission,
-        ..
-    } = connection;
-    let mut forward = Forward::new(
-        client,
-        backend,
-        order,
-        received,
-        timers,
-        local,
-        &settings,
-        (admission, member),
-        &is_last,
-    );
-    // Nobody has waited before the first turn.
-    let mut has_waited = false;
-    let end = poll_fn(|cx| {
-        if std::mem::replace(&mut has_waited, true) {
-            local.tick();
-        }
-        forward.poll(cx)
-    })
-    .await;
-    (end, forward.finish())
-}
-
 /// What an attempt with an answer leaves behind.
 #[expect(clippy::too_many_arguments, reason = "all that an attempt was made of")]
 fn ended(
-    connection: &mut Connection,
+    asker: &mut impl Asker,
     order: &mut Order,
     local: &Rc<Local>,
     chosen: &Backend,
@@ -273,7 +251,7 @@ fn ended(
                 let _ = clb_net::set_linger_zero(&backend);
             }
             order.status = Some(complete.status);
-            Ok(after_answer(connection, complete))
+            Ok(after_answer(asker, complete))
         }
         End::Tunnel(to_client) => {
             chosen.live.passive().answered();
@@ -296,12 +274,12 @@ fn ended(
     }
 }
 
-fn after_answer(connection: &Connection, complete: Complete) -> Outcome {
+fn after_answer(asker: &impl Asker, complete: Complete) -> Outcome {
     if complete.keeps_client {
         return Outcome::Keep;
     }
     // Closing a socket with unread octets resets it, and the answer may be lost on its way.
-    match complete.is_early || connection.has_unread() {
+    match complete.is_early || asker.has_unread() {
         true => Outcome::Linger,
         false => Outcome::Close,
     }

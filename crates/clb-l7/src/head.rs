@@ -126,6 +126,7 @@ impl Connection {
             https: self.client.is_tls(),
             client_certificate: self.client.certificate_fields(),
             request_id: &id,
+            http2: false,
             default_host: default_host.as_bytes(),
             via: settings.via,
             session_cookie: Some(settings.session_cookie.as_bytes()),
@@ -169,7 +170,7 @@ impl Connection {
 ///
 /// # Errors
 /// What is done instead when there is no such place, or another address is.
-fn target(
+pub(crate) fn target(
     listener: &Listener,
     request: &Request<'_>,
     local: &Local,

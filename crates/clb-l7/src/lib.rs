@@ -12,6 +12,7 @@ mod client;
 mod connection;
 mod exchange;
 mod forward;
+mod h2;
 mod head;
 pub mod http1;
 mod idle;

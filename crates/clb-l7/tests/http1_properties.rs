@@ -23,6 +23,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     client_certificate: b"",
     request_id: b"ours",
     default_host: b"127.10.0.1",
+    http2: false,
     via: true,
     session_cookie: Some(b"clb_route"),
 };

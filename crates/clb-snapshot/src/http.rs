@@ -35,6 +35,8 @@ pub struct HttpSettings {
     pub response_head: usize,
     /// `limits.request_body`, octets (413); `u64::MAX` for no limit.
     pub request_body: u64,
+    /// `limits.h2_concurrent_streams`: HTTP/2 streams at once in a client's connection, 1 or more.
+    pub h2_concurrent_streams: u32,
     /// `http.via`: whether a Via field is added both ways (RFC 9110 7.6.3).
     pub via: bool,
     /// `http.no_backend_status`: the status when the pool has nobody to pick; 503 or 200.
@@ -59,6 +61,7 @@ impl Default for HttpSettings {
             request_fields: 128,
             response_head: 64 * 1024,
             request_body: u64::MAX,
+            h2_concurrent_streams: 128,
             via: false,
             no_backend_status: 503,
             session_cookie: "clb_route".into(),

@@ -63,6 +63,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         tunnel_idle: timeouts.tunnel_idle,
         tls_handshake: timeouts.tls_handshake,
         tls_handshakes: limit(limits.tls_handshakes),
+        h2_concurrent_streams: u32::try_from(limit(limits.h2_concurrent_streams))
+            .unwrap_or(u32::MAX),
         request_line: limit(limits.request_line),
         request_head: limit(limits.request_head),
         request_fields: limit(limits.request_fields),

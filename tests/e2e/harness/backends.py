@@ -6,6 +6,7 @@ listener's instancePort, so each backend has an address of its own and all may h
 
 import asyncio
 import socket
+import struct
 import threading
 
 
@@ -19,41 +20,58 @@ class Backend:
         self.port = port
         self.accepted = 0
         self.talked = 0
-        self._server = None
-        self._open = set()
+        self._listening = None
+        self._open = {}
 
     @property
     def open(self):
         """Connections that are open now, health probes in flight included."""
         return len(self._open)
 
-    async def _serve(self, reader, writer):
+    # Sockets and not asyncio's server: that one leaks, with a warning, what it has accepted and not yet
+    # served when it is closed.
+    def _accept(self):
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:
+            return  # gone again
+        connection.setblocking(False)
         self.accepted += 1
-        self._open.add(writer)
+        self._open[connection] = asyncio.create_task(self._serve(connection))
+
+    async def _serve(self, connection):
+        loop = asyncio.get_running_loop()
         first = True
         try:
-            writer.write(self.name.encode() + b"\n")
-            while data := await reader.read(65536):
+            await loop.sock_sendall(connection, self.name.encode() + b"\n")
+            while data := await loop.sock_recv(connection, 65536):
                 if first:
                     self.talked += 1
                     first = False
-                writer.write(data)
-                await writer.drain()
-            writer.write_eof()
-        except (OSError, asyncio.CancelledError):
+                await loop.sock_sendall(connection, data)
+        except OSError:
             pass
-        finally:
-            self._open.discard(writer)
-            writer.close()
+        if self._open.pop(connection, None):
+            connection.close()
 
     async def _start(self):
-        self._server = await asyncio.start_server(self._serve, self.address, self.port, backlog=1024)
+        loop = asyncio.get_running_loop()
+        self._listening = socket.create_server((self.address, self.port), backlog=1024)
+        self._listening.setblocking(False)
+        loop.add_reader(self._listening, self._accept)
 
     async def _stop(self):
-        self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-        self._server = None
+        asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
+        self._listening = None
+        open_now, self._open = self._open, {}
+        for task in open_now.values():
+            task.cancel()
+        if open_now:
+            await asyncio.wait(open_now.values())
+        for connection in open_now:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
 
     def start(self):
         self.farm.run(self._start())
@@ -61,7 +79,7 @@ class Backend:
 
     def stop(self):
         """Closes the listening socket and resets what is open, as a crash does."""
-        if self._server:
+        if self._listening:
             self.farm.run(self._stop())
 
 

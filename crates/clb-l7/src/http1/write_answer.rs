@@ -4,7 +4,7 @@ use super::answer::{Answer, Transfer};
 use super::fields::Field;
 use super::framing::Version;
 use super::names::{HOP_BY_HOP, Known, Names};
-use super::octets::{CRLF, part};
+use super::octets::{CRLF, part, push_decimal};
 use super::runs::{Runs, push_connection, push_field, push_length};
 
 /// What the gateway adds to an answer.
@@ -58,6 +58,40 @@ pub fn write_answer(answer: &Answer<'_>, additions: &AnswerAdditions<'_>, out: &
     out.extend_from_slice(CRLF);
 }
 
+/// Shows what [`write_answer`] would write, name by name and value by value, without what only
+/// HTTP/1 needs: the fields of the answer as an HTTP/2 client gets them (RFC 9113, section 8.2.2).
+pub(crate) fn for_each_field(
+    answer: &Answer<'_>,
+    additions: &AnswerAdditions<'_>,
+    mut show: impl FnMut(&[u8], &[u8]),
+) {
+    let keeps_length = keeps_length(answer, additions);
+    for field in &answer.fields.list {
+        if is_copied(answer, additions, keeps_length, field) {
+            show(field.name(answer.head), field.value(answer.head));
+        }
+    }
+    if keeps_length
+        && answer.odd_length
+        && let Some(length) = answer.length
+    {
+        let mut digits = Vec::new();
+        push_decimal(length, &mut digits);
+        show(b"content-length", &digits);
+    }
+    if answer.status >= 200 {
+        if !answer.names.contains(Known::Date) {
+            show(b"date", additions.date);
+        }
+        if let Some(cookie) = additions.set_cookie {
+            show(b"set-cookie", cookie);
+        }
+    }
+    if additions.via {
+        show(b"via", via(answer.version));
+    }
+}
+
 /// Whether the client gets the backend's Content-Length.
 fn keeps_length(answer: &Answer<'_>, additions: &AnswerAdditions<'_>) -> bool {
     answer.status >= 200 && answer.status != 204 && matches!(additions.transfer, Transfer::AsIs(_))
@@ -83,6 +117,14 @@ fn is_copied(
     }
 }
 
+/// What Via says of a message of this version.
+fn via(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"1.0 clbd",
+        Version::Http11 => b"1.1 clbd",
+    }
+}
+
 /// Appends what the gateway says itself.
 fn push_own(answer: &Answer<'_>, additions: &AnswerAdditions<'_>, out: &mut Vec<u8>) {
     let is_final = answer.status >= 200;
@@ -95,10 +137,7 @@ fn push_own(answer: &Answer<'_>, additions: &AnswerAdditions<'_>, out: &mut Vec<
         }
     }
     if additions.via {
-        out.extend_from_slice(match answer.version {
-            Version::Http10 => b"Via: 1.0 clbd\r\n",
-            Version::Http11 => b"Via: 1.1 clbd\r\n",
-        });
+        push_field(b"Via: ", via(answer.version), out);
     }
     if is_final && answer.status != 204 && additions.transfer == Transfer::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");

@@ -29,6 +29,8 @@ pub struct RequestAdditions<'a> {
     /// came to, with its port if it is not the scheme's (RFC 9110, section 7.1). If it is empty,
     /// so is Host.
     pub default_host: &'a [u8],
+    /// Whether the client speaks HTTP/2: what X-Client-Proto-Ver and Via say then.
+    pub http2: bool,
     /// Whether Via is added (RFC 9110, section 7.6.3).
     pub via: bool,
     /// The name of the gateway's own cookie, which the backend does not see.
@@ -133,18 +135,21 @@ struct Own {
     before_port: &'static [u8],
     http10: &'static [u8],
     http11: &'static [u8],
+    http2: &'static [u8],
 }
 
 const OVER_TCP: Own = Own {
     before_port: b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: ",
     http10: b"\r\nX-Client-Proto: http\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
     http11: b"\r\nX-Client-Proto: http\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
+    http2: b"\r\nX-Client-Proto: http\r\nX-Client-Proto-Ver: HTTP/2\r\n",
 };
 
 const OVER_TLS: Own = Own {
     before_port: b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: ",
     http10: b"\r\nX-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/1.0\r\n",
     http11: b"\r\nX-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/1.1\r\n",
+    http2: b"\r\nX-Client-Proto: https\r\nX-Client-Proto-Ver: HTTP/2\r\n",
 };
 
 /// Appends what the gateway says about client and connection.
@@ -177,6 +182,7 @@ fn push_own(
     out.extend_from_slice(own.before_port);
     push_decimal(u64::from(additions.port), out);
     out.extend_from_slice(match request.version {
+        _ if additions.http2 => own.http2,
         Version::Http10 => own.http10,
         Version::Http11 => own.http11,
     });
@@ -190,6 +196,7 @@ fn push_own(
     if additions.via {
         // The version is that of the message received.
         out.extend_from_slice(match request.version {
+            _ if additions.http2 => b"Via: 2 clbd\r\n".as_slice(),
             Version::Http10 => b"Via: 1.0 clbd\r\n",
             Version::Http11 => b"Via: 1.1 clbd\r\n",
         });

@@ -10,6 +10,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     client_certificate: b"",
     request_id: b"id-1",
     default_host: b"127.10.0.1:8080",
+    http2: false,
     via: false,
     session_cookie: Some(b"clb_route"),
 };
@@ -57,6 +58,7 @@ fn the_whole() {
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         https: true,
         client_certificate: b"",
+        http2: false,
         via: true,
         port: 65535,
         ..ADDITIONS

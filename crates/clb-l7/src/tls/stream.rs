@@ -66,6 +66,16 @@ impl TlsStream {
         &self.certificate_fields
     }
 
+    /// Whether client and listener have agreed on HTTP/2 (RFC 7301; RFC 9113 3.2).
+    pub(crate) fn speaks_h2(&self) -> bool {
+        self.session.borrow().alpn_protocol() == Some(b"h2")
+    }
+
+    /// The host that the client asked for in the handshake (RFC 6066 3).
+    pub(crate) fn server_name(&self) -> Option<Box<str>> {
+        self.session.borrow().server_name().map(Into::into)
+    }
+
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }

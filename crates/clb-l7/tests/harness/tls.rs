@@ -83,12 +83,22 @@ pub fn server_tls(
     clients: Option<&Authority>,
     previous: Option<&ServerTls>,
 ) -> Arc<ServerTls> {
+    server_tls_with(identity, clients, previous, false)
+}
+
+/// The same; `http2`: offers HTTP/2 too.
+pub fn server_tls_with(
+    identity: &Identity,
+    clients: Option<&Authority>,
+    previous: Option<&ServerTls>,
+    http2: bool,
+) -> Arc<ServerTls> {
     let authority = clients.map(Authority::der);
     let tls = ServerTls::new(
         identity.chain.clone(),
         identity.key(),
         authority,
-        false,
+        http2,
         previous,
     );
     Arc::new(tls.unwrap())

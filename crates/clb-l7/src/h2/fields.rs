@@ -1,0 +1,99 @@
+//! Fields of HTTP/1 as those of HTTP/2 and the other way round.
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::http1::{Answer, AnswerAdditions, FieldFault, for_each_field};
+
+/// An answer's head as an HTTP/2 client gets it, with `status` in place of its own. Names that
+/// `is_left_out` knows are left out.
+///
+/// # Errors
+/// For a field that HTTP/2 cannot carry.
+pub(super) fn response(
+    answer: &Answer<'_>,
+    additions: &AnswerAdditions<'_>,
+    status: u16,
+    is_left_out: fn(&[u8]) -> bool,
+) -> Result<Response<()>, FieldFault> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| FieldFault::Value)?;
+    let mut result = Ok(());
+    for_each_field(answer, additions, |name, value| {
+        if result.is_ok() && !is_left_out(name) {
+            result = push(response.headers_mut(), name, value);
+        }
+    });
+    result.map(|()| response)
+}
+
+/// Field lines, each with its CRLF, as trailer fields.
+///
+/// # Errors
+/// For a line that HTTP/2 cannot carry.
+pub(super) fn trailers(lines: &[u8]) -> Result<HeaderMap, FieldFault> {
+    let mut map = HeaderMap::new();
+    for line in lines.split(|&octet| octet == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
+        let (name, value) = line.split_at_checked(colon).unwrap_or_default();
+        let value = value.strip_prefix(b":").unwrap_or_default();
+        push(&mut map, name, value.trim_ascii())?;
+    }
+    Ok(map)
+}
+
+fn push(map: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), FieldFault> {
+    // Names become lower-case here (RFC 9113, section 8.2.1).
+    let name = HeaderName::from_bytes(name).map_err(|_| FieldFault::Name)?;
+    let value = HeaderValue::from_bytes(value).map_err(|_| FieldFault::Value)?;
+    let pushed = map.try_append(name, value);
+    pushed.map(|_| ()).map_err(|_| FieldFault::Value)
+}
+
+/// Appends fields as lines of HTTP/1, with the empty line at their end.
+pub(super) fn write_section(map: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in map {
+        write_line(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends one line.
+pub(super) fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a value may stand in HTTP/2 (RFC 9113, section 8.2.1): it neither begins nor ends with
+/// a blank. Control octets were refused when it was read.
+pub(super) fn is_clean(value: &HeaderValue) -> bool {
+    let is_blank = |octet: Option<&u8>| octet.is_some_and(|octet| b" \t".contains(octet));
+    !is_blank(value.as_bytes().first()) && !is_blank(value.as_bytes().last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailer_lines_become_fields_and_lines_again() {
+        let map = trailers(b"Grpc-Status: 0\r\nX-A:  b\r\nx-a: c \r\n").unwrap();
+        let mut out = Vec::new();
+        write_section(&map, &mut out);
+        assert_eq!(out, b"grpc-status: 0\r\nx-a: b\r\nx-a: c\r\n\r\n");
+        assert!(trailers(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn blanks_at_the_ends_are_not_clean() {
+        for (value, expected) in [("", true), ("a b", true), (" a", false), ("a\t", false)] {
+            let value = HeaderValue::from_str(value).unwrap();
+            assert_eq!(is_clean(&value), expected, "{value:?}");
+        }
+    }
+}
