@@ -3,9 +3,12 @@
 AutoRewrite is about the ports 80 and 443, so this needs the right to bind them; the addresses are the test's own.
 """
 
+import collections
+import contextlib
 import http.client
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -220,6 +223,42 @@ def test_a_manual_redirect_and_back(gateway, api, shop, web):
     assert kept.sock is connection, "no change has ended the connection"
     kept.close()
     api.refused(DELETE, shop.pairs("delRewriteInfo", pair), 5000, "(11046)")
+
+
+def test_others_do_not_notice_a_hundred_redirects(gateway, api, shop, web):
+    ports = [gateway.port() for _ in range(2)]
+    shop.listen(ports[0], ("a.com", "/"), ("b.com", "/"))
+    shop.listen(ports[1], ("a.com", "/"))
+    shop.bind(ports[0], web, ("a.com", "/"), ("b.com", "/"))
+    front, over = (shop.vip, ports[0]), threading.Event()
+    seen = {"a.com": collections.Counter(), "b.com": collections.Counter()}
+
+    def ask(host):
+        kept = http.client.HTTPConnection(*front, timeout=5)
+        with contextlib.closing(kept):
+            while not over.is_set():
+                kept.request("GET", "/", headers={"Host": host})
+                answer = kept.getresponse()
+                answer.read()
+                seen[host][answer.status, answer.getheader("Location")] += 1
+            seen[host]["connections"] = 1
+
+    threads = [threading.Thread(target=ask, args=(host,), daemon=True) for host in seen]
+    for thread in threads:
+        thread.start()
+    pair = ((ports[0], "a.com", "/"), (ports[1], "a.com", "/"))
+    create, delete = shop.pairs("rewriteInfo", pair), shop.pairs("delRewriteInfo", pair)
+    to = f"http://a.com:{ports[1]}/"
+    for _ in range(100):
+        api.done(MANUAL, create)
+        assert location(front, "a.com") == (302, to), "in force when the task has ended"
+        api.done(DELETE, delete)
+        assert location(front, "a.com") == (200, None)
+    over.set()
+    for thread in threads:
+        thread.join(10)
+    assert seen["b.com"].pop("connections") == 1 and set(seen["b.com"]) == {(200, None)}, seen
+    assert seen["a.com"].pop("connections") == 1 and set(seen["a.com"]) == {(200, None), (302, to)}, seen
 
 
 # Errors
