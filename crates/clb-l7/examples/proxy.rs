@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             id,
             domain: domain.clone(),
             url: url.clone(),
+            redirect: None,
             pool: pool(PoolKey::Rule(id))?,
             live: Arc::new(RuleLive::new(workers)),
         };

@@ -1,9 +1,17 @@
 //! Answers in the gateway's own name.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use clb_l4::worker::ListenerCell;
+use clb_snapshot::{FinishedRequest, Rule, RuleLive};
+
 use crate::http1::{
-    MethodKind, Request, Version, reason_phrase, write_final_answer, write_gateway_answer,
+    GatewayField, MethodKind, Request, Version, reason_phrase, write_final_answer,
+    write_gateway_answer,
 };
 use crate::order::{Order, RequestId};
+use crate::redirect::location;
 
 /// Seconds after which a client may try again when there was no backend or no room for it.
 const RETRY_AFTER: u32 = 1;
@@ -19,6 +27,19 @@ pub(crate) struct GatewayAnswer {
     pub(crate) keeps_connection: bool,
     /// The answer itself, when it says more than its status.
     whole: Option<Vec<u8>>,
+    /// Where the client is to go instead.
+    location: Option<Vec<u8>>,
+    /// The rule that the request belongs to, if it is counted there and not at the listener.
+    rule: Option<Arc<RuleLive>>,
+}
+
+/// What is done about a request in the place of carrying it out.
+#[derive(Debug)]
+pub(crate) enum Instead {
+    /// It is answered with this status, for no rule takes it.
+    Status(u16),
+    /// Its rule redirects it.
+    Redirect(Arc<Rule>),
 }
 
 impl GatewayAnswer {
@@ -31,6 +52,8 @@ impl GatewayAnswer {
             is_head,
             keeps_connection: false,
             whole: None,
+            location: None,
+            rule: None,
         }
     }
 
@@ -47,6 +70,8 @@ impl GatewayAnswer {
                 && order.body.is_complete()
                 && !matches!(status, 400 | 408 | 413),
             whole: None,
+            location: None,
+            rule: None,
         }
     }
 
@@ -64,6 +89,33 @@ impl GatewayAnswer {
             is_head: request.method.kind() == MethodKind::Head,
             keeps_connection: keeps && request.version == Version::Http11,
             whole: None,
+            location: None,
+            rule: None,
+        }
+    }
+
+    /// To a request that is not carried out.
+    pub(crate) fn instead(
+        instead: Instead,
+        id: RequestId,
+        request: &Request<'_>,
+        keeps: bool,
+    ) -> Self {
+        let rule = match instead {
+            Instead::Status(status) => return Self::to_request(status, id, request, keeps),
+            Instead::Redirect(rule) => rule,
+        };
+        let redirect = rule.redirect.as_deref();
+        let location = redirect.map(|to| location(to, request.host, request.path));
+        let status = match location {
+            Some(Ok(_)) => 302,
+            // Routing has read them before.
+            Some(Err(_)) | None => 500,
+        };
+        Self {
+            location: location.and_then(Result::ok),
+            rule: Some(Arc::clone(&rule.live)),
+            ..Self::to_request(status, id, request, keeps)
         }
     }
 
@@ -79,6 +131,21 @@ impl GatewayAnswer {
             is_head: false,
             keeps_connection,
             whole: Some(whole),
+            location: None,
+            rule: None,
+        }
+    }
+
+    /// Counts it, at the rule that the request belongs to, or at the listener.
+    pub(crate) fn count(&self, worker: usize, cell: &ListenerCell) {
+        let finished = FinishedRequest {
+            status: Some(self.status),
+            is_gateways: true,
+            took: Duration::ZERO,
+        };
+        match &self.rule {
+            Some(rule) => rule.record(worker, &finished),
+            None => cell.with(|listener| listener.requests.record(worker, &finished)),
         }
     }
 
@@ -87,6 +154,9 @@ impl GatewayAnswer {
         if let Some(whole) = &self.whole {
             return out.extend_from_slice(whole);
         }
+        let retry_after = (self.status == 503).then_some(GatewayField::RetryAfter(RETRY_AFTER));
+        let location = self.location.as_deref().map(GatewayField::Location);
+        let field = location.or(retry_after);
         write_gateway_answer(
             self.status,
             self.why,
@@ -94,7 +164,7 @@ impl GatewayAnswer {
             date,
             close,
             self.is_head,
-            (self.status == 503).then_some(RETRY_AFTER),
+            field,
             out,
         );
     }
@@ -103,6 +173,7 @@ impl GatewayAnswer {
 /// What the text of an answer says about its status.
 fn why(status: u16) -> &'static str {
     match status {
+        302 => "it is elsewhere, see Location",
         404 => "no rule takes this host and path",
         408 => "the request did not come in time",
         413 => "the body is too long",

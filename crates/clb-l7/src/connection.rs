@@ -307,7 +307,7 @@ impl Connection {
     /// Tells a client that it has to speak TLS here.
     async fn speak_tls(&mut self) {
         if let Next::Answer(answer) = self.refuse(400, "this port speaks HTTPS", false) {
-            self.count(answer.status);
+            self.count(&answer);
             match self.answer(*answer).await {
                 Outcome::Linger => self.linger().await,
                 _ => reset(self.client.socket()),
@@ -316,15 +316,8 @@ impl Connection {
     }
 
     /// Counts a request that the gateway answers without asking anybody.
-    fn count(&self, status: u16) {
-        let finished = FinishedRequest {
-            status: Some(status),
-            is_gateways: true,
-            took: Duration::ZERO,
-        };
-        let worker = self.local().worker();
-        self.cell
-            .with(|listener| listener.requests.record(worker, &finished));
+    fn count(&self, answer: &GatewayAnswer) {
+        answer.count(self.local().worker(), &self.cell);
     }
 
     /// Closes so that the client can read what it was sent.
@@ -476,7 +469,7 @@ async fn serve(mut connection: Connection) {
             Next::End => return connection.client.close(),
             Next::Gone => Outcome::Reset,
             Next::Answer(answer) => {
-                connection.count(answer.status);
+                connection.count(&answer);
                 Box::pin(connection.answer(*answer)).await
             }
             Next::Order(order) => Box::pin(carry_out(&mut connection, order)).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clb_routing::RouteError;
 use clb_snapshot::{HttpSettings, Listener, Pool, RuleLive, Service as Target};
 
-use crate::answer::GatewayAnswer;
+use crate::answer::{GatewayAnswer, Instead};
 use crate::body::Body;
 use crate::connection::{Connection, Next};
 use crate::http1::{
@@ -114,8 +114,8 @@ impl Connection {
         });
         let (pool, requests) = match target {
             Ok(target) => target,
-            Err(status) => {
-                let answer = GatewayAnswer::to_request(status, id, request, keeps);
+            Err(instead) => {
+                let answer = GatewayAnswer::instead(instead, id, request, keeps);
                 return Ok((Next::Answer(Box::new(answer)), 0));
             }
         };
@@ -169,12 +169,12 @@ impl Connection {
 /// Where a request goes, and where it is counted.
 ///
 /// # Errors
-/// The status when there is no such place.
+/// What is done instead when there is no such place, or another address is.
 pub(crate) fn target(
     listener: &Listener,
     request: &Request<'_>,
     local: &Local,
-) -> Result<(Arc<Pool>, Arc<RuleLive>), u16> {
+) -> Result<(Arc<Pool>, Arc<RuleLive>), Instead> {
     let router = match &listener.service {
         Target::Pool(pool) => return Ok((Arc::clone(pool), Arc::clone(&listener.requests))),
         Target::Rules(router) => router,
@@ -186,12 +186,15 @@ pub(crate) fn target(
     };
     let mut scratch = local.routing.borrow_mut();
     match router.route(request.host, path, &mut scratch) {
+        Ok(route) if route.value.redirect.is_some() => {
+            Err(Instead::Redirect(Arc::clone(route.value)))
+        }
         Ok(route) => Ok((Arc::clone(&route.value.pool), Arc::clone(&route.value.live))),
-        Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(400),
-        Err(RouteError::NoDomain | RouteError::NoLocation) => Err(404),
+        Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(Instead::Status(400)),
+        Err(RouteError::NoDomain | RouteError::NoLocation) => Err(Instead::Status(404)),
         Err(error) => {
             tracing::warn!(listener = %listener.id, %error, "routing gave up");
-            Err(500)
+            Err(Instead::Status(500))
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod http1;
 mod idle;
 mod local;
 mod order;
+mod redirect;
 mod service;
 mod sticky;
 mod timers;

@@ -7,7 +7,7 @@ mod certificates;
 use serde::{Deserialize, Serialize};
 
 use crate::check_path::CheckPath;
-use crate::id::{CertificateId, LbId, ListenerId, RuleId, scramble};
+use crate::id::{CertificateId, LbId, ListenerId, RuleId};
 use crate::object::{Counters, HealthCheck};
 use crate::types::{
     CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler,
@@ -15,8 +15,8 @@ use crate::types::{
 };
 
 pub use application::{
-    ApplicationCommand, ListenerChange, NewApplicationListener, NewRule, PortMove, RulePatch,
-    RuleSelection, Target, TargetWeight,
+    ApplicationCommand, AutoRedirect, ListenerChange, NewApplicationListener, NewRule, PortMove,
+    RulePair, RulePatch, RuleSelection, Target, TargetWeight,
 };
 
 pub use certificates::{CertificateChoice, NewTls, TlsPatch, Upload};
@@ -223,8 +223,7 @@ pub enum Command {
 impl Command {
     /// Draws the ids of the objects that the command will make.
     pub fn assign_ids(&mut self, counters: &mut Counters) {
-        let id_key = counters.id_key;
-        let mut draw = || scramble(counters.take(|counters| &mut counters.next_id), id_key);
+        let mut draw = || counters.draw_id();
         match self {
             Self::CreateLoadBalancers(create) => {
                 create.ids = (0..create.number)
@@ -256,6 +255,12 @@ impl Command {
                 ApplicationCommand::CreateRules { rules, .. } => {
                     for rule in rules {
                         rule.id = RuleId::from_number(draw());
+                    }
+                }
+                ApplicationCommand::AutoRedirect(redirect) => {
+                    redirect.new_listener = ListenerId::from_number(draw());
+                    for rule in &mut redirect.new_rules {
+                        rule.source = RuleId::from_number(draw());
                     }
                 }
                 _ => {}

@@ -1,6 +1,6 @@
 //! Why a command was refused. Mapped to codes once, at the API's edge.
 
-use crate::command::{RuleSelection, Target};
+use crate::command::{RulePair, RuleSelection, Target};
 use crate::id::{LbId, ListenerId, RuleId};
 use crate::object::PoolKey;
 use crate::types::{Family, Port, Protocol};
@@ -72,6 +72,17 @@ pub enum ModelError {
         /// The rule that has them; none when the request itself names them twice.
         by: Option<RuleId>,
     },
+    /// The rule is redirected elsewhere.
+    #[error("{source_rule} is redirected to {target} already")]
+    RuleRedirected {
+        /// The rule.
+        source_rule: RuleId,
+        /// Where it is redirected to.
+        target: RuleId,
+    },
+    /// The one rule is not redirected to the other.
+    #[error("{} is not redirected to {}", .0.source, .0.target)]
+    RedirectNotFound(RulePair),
     /// The backend is bound at the new port already.
     #[error("{} port {} is bound to {pool} already", target.instance, target.port)]
     PortBound {

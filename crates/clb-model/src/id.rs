@@ -73,6 +73,11 @@ macro_rules! id_type {
         pub struct $name([u8; 8]);
 
         impl $name {
+            /// No id sorts before this one; for ranges.
+            pub const FIRST: Self = Self(*b"00000000");
+            /// No id sorts after this one.
+            pub const LAST: Self = Self(*b"zzzzzzzz");
+
             /// The id with this number; two numbers below [`ID_SPACE`] never share an id.
             #[must_use]
             pub fn from_number(number: u64) -> Self {

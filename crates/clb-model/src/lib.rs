@@ -7,6 +7,7 @@ mod env;
 mod error;
 mod id;
 mod object;
+mod path_map;
 mod pattern;
 mod state;
 mod types;
@@ -14,9 +15,10 @@ mod types;
 pub use apply::{Applied, apply, certificate_conflicts, fail, succeed};
 pub use check_path::{BadCheckPath, CHECK_PATH_CHARS, CheckPath};
 pub use command::{
-    ApplicationCommand, BackendWeight, CertificateChoice, Command, CreateLoadBalancers,
-    ListenerChange, ListenerPatch, NetworkChoice, NewApplicationListener, NewListener, NewRule,
-    NewTls, PortMove, RulePatch, RuleSelection, Target, TargetWeight, TlsPatch, Upload,
+    ApplicationCommand, AutoRedirect, BackendWeight, CertificateChoice, Command,
+    CreateLoadBalancers, ListenerChange, ListenerPatch, NetworkChoice, NewApplicationListener,
+    NewListener, NewRule, NewTls, PortMove, RulePair, RulePatch, RuleSelection, Target,
+    TargetWeight, TlsPatch, Upload,
 };
 pub use env::{Env, FileCertificate, Instance, Limits};
 pub use error::ModelError;
@@ -30,6 +32,7 @@ pub use object::{
     Origin, Owner, PoolKey, PoolSettings, PrivateKey, ProbeMethod, Rule, SessionKey, Status, Task,
     TaskState,
 };
+pub use path_map::PathMap;
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};
 pub use types::{

@@ -79,6 +79,8 @@ pub struct State {
     rule_counts: Map<ListenerId, usize>,
     /// By what is unique in a listener; the rules of one domain lie side by side.
     rule_places: BTreeMap<RulePlace, RuleId>,
+    /// Redirects, the target first.
+    redirects: BTreeSet<(RuleId, RuleId)>,
     bindings: BTreeMap<(Owner, BindingId), Arc<Binding>>,
     binding_owners: Map<BindingId, Owner>,
     bound: Map<(Owner, Arc<str>, Option<Port>), BindingId>,
@@ -113,6 +115,7 @@ impl State {
             rule_keys: Map::default(),
             rule_counts: Map::default(),
             rule_places: BTreeMap::new(),
+            redirects: BTreeSet::new(),
             bindings: BTreeMap::new(),
             binding_owners: Map::default(),
             bound: Map::default(),
@@ -282,6 +285,19 @@ impl State {
             .copied()
     }
 
+    /// The rules that are redirected, by target.
+    pub fn redirects(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let sources = self.redirects.iter();
+        sources.filter_map(|(_, source)| self.rule(*source))
+    }
+
+    /// The rules that are redirected to a rule, by id.
+    pub fn redirected_to(&self, target: RuleId) -> impl Iterator<Item = &Arc<Rule>> {
+        self.redirects
+            .range((target, RuleId::FIRST)..=(target, RuleId::LAST))
+            .filter_map(|(_, source)| self.rule(*source))
+    }
+
     /// The backends that are bound to a classic instance, a listener or a rule, in order of
     /// binding.
     pub fn bindings_of(&self, owner: Owner) -> impl Iterator<Item = &Arc<Binding>> {
@@ -398,6 +414,8 @@ impl State {
         let (listeners, rules) = (self.listeners.len(), self.rules.len());
         let (bindings, lbs) = (self.bindings.len(), self.load_balancers.len());
         let counted: usize = self.rule_counts.values().sum();
+        let redirected = self.rules().filter(|rule| rule.redirect_to.is_some());
+        let redirected = redirected.count();
         let users = self.certificate_users.values().map(BTreeSet::len).sum();
         let used: usize = self
             .listeners()
@@ -412,6 +430,7 @@ impl State {
             ("rule_keys", self.rule_keys.len(), rules),
             ("rule_places", self.rule_places.len(), rules),
             ("rule_counts", counted, rules),
+            ("redirects", self.redirects.len(), redirected),
             ("binding_owners", self.binding_owners.len(), bindings),
             ("bound", self.bound.len(), bindings),
         ]

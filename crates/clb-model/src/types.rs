@@ -124,6 +124,13 @@ impl HttpCodeMask {
     }
 }
 
+impl Port {
+    /// The default port of http (RFC 9110, section 4.2.1).
+    pub const HTTP: Self = Self(80);
+    /// The default port of https (RFC 9110, section 4.2.2).
+    pub const HTTPS: Self = Self(443);
+}
+
 impl Weight {
     /// The weight of a backend that is bound without one.
     pub const DEFAULT: Self = Self(10);

@@ -63,7 +63,7 @@ impl<T: Clone> Router<T> {
         reasons: &mut Vec<String>,
     ) -> Result<(DomainPattern, UrlPattern), RouteError> {
         let mut scratch = Scratch::new();
-        let path = path::normalise(target, &mut scratch.path)?;
+        let path = path::resolve_path(target, &mut scratch.path)?;
         if sent_host.is_empty() {
             reasons.push("the request names no host".to_owned());
             return Err(RouteError::NoDomain);

@@ -31,4 +31,5 @@ mod tree;
 pub use error::{HostFault, PathFault, PatternError, RouteError};
 pub use explain::Explanation;
 pub use matcher::{MATCH_LIMIT, check_domain, check_url};
+pub use path::resolve_path;
 pub use router::{Route, Router, Scratch};

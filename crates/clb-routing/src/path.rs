@@ -12,10 +12,7 @@ use crate::error::PathFault;
 ///
 /// # Errors
 /// [`PathFault`].
-pub(crate) fn normalise<'a>(
-    target: &'a [u8],
-    buffer: &'a mut Vec<u8>,
-) -> Result<&'a [u8], PathFault> {
+pub fn resolve_path<'a>(target: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], PathFault> {
     match target.first() {
         None | Some(b'?') => {
             check_bytes(target)?;
@@ -151,7 +148,7 @@ mod tests {
 
     fn path(target: &str) -> Result<String, PathFault> {
         let mut buffer = b"left over".to_vec();
-        let path = normalise(target.as_bytes(), &mut buffer)?;
+        let path = resolve_path(target.as_bytes(), &mut buffer)?;
         Ok(String::from_utf8(path.to_vec()).unwrap())
     }
 

@@ -165,7 +165,7 @@ impl<T: Clone> Router<T> {
         target: &[u8],
         scratch: &mut Scratch,
     ) -> Result<Route<'r, T>, RouteError> {
-        let path = path::normalise(target, &mut scratch.path)?;
+        let path = path::resolve_path(target, &mut scratch.path)?;
         if host.is_empty() {
             return Err(RouteError::NoDomain);
         }

@@ -17,6 +17,7 @@ mod live;
 mod passive;
 mod pick;
 mod pool;
+mod redirect;
 mod rule;
 mod rule_live;
 mod snapshot;
@@ -34,6 +35,7 @@ pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
 pub use pick::{MAX_ATTEMPTS, Pick, TriedSet};
 pub use pool::Pool;
+pub use redirect::Redirect;
 pub use rule::Rule;
 pub use rule_live::{
     DURATION_BOUNDS, FinishedRequest, GATEWAY_STATUSES, HistogramTotals, REQUEST_CLASSES,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clb_model::{DomainPattern, RuleId, UrlPattern};
 
 use crate::pool::Pool;
+use crate::redirect::Redirect;
 use crate::rule_live::RuleLive;
 
 /// A rule as the workers serve it. Immutable; a changed rule is a new value that carries over its
@@ -17,6 +18,8 @@ pub struct Rule {
     pub domain: DomainPattern,
     /// The paths that it matches.
     pub url: UrlPattern,
+    /// Where its requests are sent away to; the pool gets none of them then.
+    pub redirect: Option<Box<Redirect>>,
     /// Where its requests go.
     pub pool: Arc<Pool>,
     /// Its live state.

@@ -72,8 +72,38 @@ RULE = [
     ("httpCheckMethod", str),
 ]
 
+_REDIRECT_TO = [("targetuListenerId", str), ("targetuLocationId", str), ("bAutoCreated", int)]
+
+
+def rule(row):
+    return RULE + (_REDIRECT_TO if "targetuLocationId" in row else [])
+
+
+REWRITE = [
+    ("uListenerId", str),
+    ("uLocationId", str),
+    ("domain", str),
+    ("url", str),
+    ("httpGzip", bool),
+    ("httpHash", str),
+    ("keep_time", int),
+    *_REDIRECT_TO,
+    (
+        "health",
+        [
+            ("healthNum", int),
+            ("httpCheckPath", str),
+            ("httpCode", int),
+            ("intervalTime", int),
+            ("switch", int),
+            ("timeOut", int),
+            ("unhealthNum", int),
+        ],
+    ),
+]
+
 _FORWARD_START = [("loadBalancerPort", int), ("protocol", int), ("protocolType", str), ("listenerId", str)]
-_FORWARD_END = [("listenerName", str), ("addTimestamp", str), ("rules", [RULE])]
+_FORWARD_END = [("listenerName", str), ("addTimestamp", str), ("rules", [rule])]
 
 
 def forward_listener(row):
@@ -220,6 +250,10 @@ ANSWERS = {
     "DeregisterInstancesFromForwardLB": REQUEST_ID,
     "ModifyForwardSeventhBackendsPort": REQUEST_ID,
     "ModifyForwardSeventhBackends": REQUEST_ID,
+    "DescribeRewrite": [("data", [("RewriteSet", [REWRITE])])],
+    "ManualRewrite": REQUEST_ID,
+    "AutoRewrite": REQUEST_ID,
+    "DeleteRewrite": REQUEST_ID,
 }
 
 

@@ -1,6 +1,9 @@
 //! The list of all Actions, one row each, in the order of actions.md.
 
-use super::{ActionSpec, Family, Kind, ParamSpec, Tolerated, application, classic, common};
+use super::{
+    ActionSpec, Alias, Family, Kind, LOAD_BALANCE_ID, ParamSpec, Tolerated, application, classic,
+    common,
+};
 use crate::cross;
 
 /// All Actions of the API, served or not yet.
@@ -105,10 +108,15 @@ pub static ACTIONS: &[ActionSpec] = &[
     not_yet_application("DeregisterInstancesFromForwardLBFourthListener", Kind::Async),
     not_yet_application("ModifyForwardFourthBackendsPort", Kind::Async),
     not_yet_application("ModifyForwardFourthBackendsWeight", Kind::Async),
-    not_yet_application("DescribeRewrite", Kind::Read),
-    not_yet_application("ManualRewrite", Kind::Async),
-    not_yet_application("AutoRewrite", Kind::Async),
-    not_yet_application("DeleteRewrite", Kind::Async),
+    without_alias(served_application("DescribeRewrite", Kind::Read, application::DESCRIBE_REWRITE))
+        .with_counterpart("DescribeLoadBalancerListeners"),
+    served_application("ManualRewrite", Kind::Async, application::MANUAL_REWRITE)
+        .with_counterpart("ModifyLoadBalancerListener"),
+    served_application("AutoRewrite", Kind::Async, application::AUTO_REWRITE)
+        .with_counterpart("CreateLoadBalancerListeners"),
+    served_application("DeleteRewrite", Kind::Async, application::DELETE_REWRITE)
+        .with_aliases(REWRITE_INFO)
+        .with_counterpart("ModifyLoadBalancerListener"),
 ];
 
 const fn served_common(name: &'static str, kind: Kind, params: &'static [ParamSpec]) -> ActionSpec {
@@ -136,6 +144,19 @@ const RENAMED_WHOLE: &[Tolerated] = &[tolerated("locationId"), tolerated("SSLMod
 
 /// The Terraform provider and bk-bcs send the weight of what they unbind.
 const WEIGHT: &[Tolerated] = &[tolerated("backends.n.weight")];
+
+/// An official sample's comment calls the array so, its call as the table does.
+const REWRITE_INFO: &[Alias] = &[
+    LOAD_BALANCE_ID,
+    Alias {
+        name: "rewriteInfo.n.sourceLocation",
+        target: "delRewriteInfo.n.sourceLocation",
+    },
+    Alias {
+        name: "rewriteInfo.n.targetLocation",
+        target: "delRewriteInfo.n.targetLocation",
+    },
+];
 
 const fn tolerated(name: &'static str) -> Tolerated {
     Tolerated { name, only: None }

@@ -173,3 +173,31 @@ pub(super) static MODIFY_SEVENTH_PORT: &[ParamSpec] = &[
     // Absent: the weight it has.
     ParamSpec::int("backends.n.weight", 0, 100),
 ];
+
+pub(super) static DESCRIBE_REWRITE: &[ParamSpec] = &[
+    ParamSpec::text("loadBalancerIds.n"),
+    ParamSpec::text("listenerIds.n"),
+    ParamSpec::text("locationIds.n"),
+];
+
+pub(super) static MANUAL_REWRITE: &[ParamSpec] = &[
+    load_balancer_id(),
+    ParamSpec::text("sourceuListenerId").required(),
+    ParamSpec::text("targetuListenerId").required(),
+    ParamSpec::text("rewriteInfo.n.sourceLocation").required(),
+    ParamSpec::text("rewriteInfo.n.targetLocation").required(),
+];
+
+pub(super) static AUTO_REWRITE: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("domains.n"),
+];
+
+pub(super) static DELETE_REWRITE: &[ParamSpec] = &[
+    load_balancer_id(),
+    ParamSpec::text("sourceuListenerId").required(),
+    ParamSpec::text("targetuListenerId").required(),
+    ParamSpec::text("delRewriteInfo.n.sourceLocation").required(),
+    ParamSpec::text("delRewriteInfo.n.targetLocation").required(),
+];

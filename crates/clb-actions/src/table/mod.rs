@@ -166,6 +166,11 @@ impl ActionSpec {
         self
     }
 
+    pub(crate) const fn with_aliases(mut self, aliases: &'static [Alias]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
     pub(crate) const fn with_tolerated(mut self, tolerated: &'static [Tolerated]) -> Self {
         self.tolerated = tolerated;
         self

@@ -265,6 +265,42 @@ fn the_documents_examples_pass() {
                 ("backends.0.weight", "0"),
             ],
         ),
+        (
+            "DescribeRewrite",
+            vec![
+                ("loadBalancerIds.0", "lb-6efswuxa"),
+                ("listenerIds.0", "lbl-20cxbf40"),
+                ("locationIds.0", "loc-n68ar3hi"),
+            ],
+        ),
+        (
+            "ManualRewrite",
+            vec![
+                ("loadBalancerId", "lb-6efswuxa"),
+                ("rewriteInfo.0.sourceLocation", "loc-asdmamda"),
+                ("rewriteInfo.0.targetLocation", "loc-eewqfqwa"),
+                ("sourceuListenerId", "lbl-xxasaad0"),
+                ("targetuListenerId", "lbl-xxasaads"),
+            ],
+        ),
+        (
+            "AutoRewrite",
+            vec![
+                ("loadBalancerId", "lb-6efswuxa"),
+                ("listenerId", "lbl-20cxbf40"),
+                ("domains.0", "www.xxx.com"),
+            ],
+        ),
+        (
+            "DeleteRewrite",
+            vec![
+                ("loadBalancerId", "lb-6efswuxa"),
+                ("sourceuListenerId", "lbl-suource0"),
+                ("targetuListenerId", "lbl-xxasaads"),
+                ("delRewriteInfo.0.sourceLocation", "loc-asdmamda"),
+                ("delRewriteInfo.0.targetLocation", "loc-eewqfqwa"),
+            ],
+        ),
     ] {
         assert!(call(action, &own).is_ok(), "{action}");
     }

@@ -8,5 +8,6 @@ mod once;
 mod parameters;
 mod properties;
 mod ranges;
+mod redirects;
 mod rules;
 mod vectors;

@@ -15,7 +15,7 @@ use clb_snapshot::{MemberHealth, Pool, Service, Snapshot};
 use super::certificates::Source;
 use super::forward_answers::{
     ForwardBackendRow, ForwardBackends, ForwardHealth, ForwardHealthRow, ForwardListenerRow,
-    ForwardListeners, HealthListenerRow, HealthMemberRow, HealthPools, HealthRuleRow,
+    ForwardListeners, HealthListenerRow, HealthMemberRow, HealthPools, HealthRuleRow, ListedRule,
     ListenerBackends, ListenerPools, RuleBackends,
 };
 use super::handlers::Write;
@@ -157,10 +157,14 @@ pub(super) fn describe_listeners(view: &View<'_>, params: &Params) -> Result<Wri
     let found = filter.found(view, lb);
     let total_count = found.len();
     let offset = params.int("offset").unwrap_or(0);
-    let rows: Vec<(Arc<Listener>, Vec<Arc<Rule>>)> = page(found.into_iter(), offset, limit)
+    let listed = |rule: &Arc<Rule>| {
+        let target = rule.redirect_to.and_then(|id| view.state.rule(id));
+        (Arc::clone(rule), target.cloned())
+    };
+    let rows: Vec<(Arc<Listener>, Vec<ListedRule>)> = page(found.into_iter(), offset, limit)
         .into_iter()
         .map(|listener| {
-            let rules = view.state.rules_of(listener.id).cloned().collect();
+            let rules = view.state.rules_of(listener.id).map(listed).collect();
             (Arc::clone(listener), rules)
         })
         .collect();

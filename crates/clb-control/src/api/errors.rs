@@ -25,6 +25,8 @@ pub(super) fn from_model(error: ModelError, instead: &str) -> ApiError {
         | ModelError::NotOfProtocol { .. } => ApiError::parameter(message),
         ModelError::PortTaken { .. } => ApiError::port_taken(message),
         ModelError::RuleTaken { .. } => ApiError::rule_taken(message),
+        ModelError::RuleRedirected { .. } => ApiError::rule_redirected(message),
+        ModelError::RedirectNotFound(_) => ApiError::rewrite_not_found(message),
         ModelError::PortBound { .. } => ApiError::backend_port_taken(message),
         ModelError::Limit { .. } => ApiError::count_limit(message),
         ModelError::NoVip(_) => ApiError::no_vip(message),

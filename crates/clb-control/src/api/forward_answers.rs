@@ -60,6 +60,9 @@ struct OwnSettings {
     scheduler: &'static str,
 }
 
+/// A rule, and the one that it is redirected to.
+pub(super) type ListedRule = (Arc<Rule>, Option<Arc<Rule>>);
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RuleRow {
@@ -77,6 +80,29 @@ struct RuleRow {
     http_check_path: String,
     http_check_domain: String,
     http_check_method: &'static str,
+    #[serde(flatten)]
+    redirect: Option<RedirectTo>,
+}
+
+/// Where a rule is redirected to.
+#[derive(Serialize)]
+pub(super) struct RedirectTo {
+    #[serde(rename = "targetuListenerId")]
+    listener: String,
+    #[serde(rename = "targetuLocationId")]
+    location: String,
+    #[serde(rename = "bAutoCreated")]
+    auto_created: u8,
+}
+
+impl RedirectTo {
+    fn new(source: &Rule, target: &Rule) -> Self {
+        Self {
+            listener: target.listener.to_string(),
+            location: target.id.to_string(),
+            auto_created: u8::from(source.auto_created),
+        }
+    }
 }
 
 /// `protocolType`
@@ -99,7 +125,7 @@ impl ForwardListenerRow {
     /// `method` is what rules probe with that do not say it themselves.
     pub(super) fn new(
         listener: &Listener,
-        rules: &[Arc<Rule>],
+        rules: &[ListedRule],
         method: ProbeMethod,
         zone: &TimeZone,
     ) -> Self {
@@ -107,7 +133,7 @@ impl ForwardListenerRow {
         let rows = || {
             rules
                 .iter()
-                .map(|rule| RuleRow::new(rule, method))
+                .map(|(rule, target)| RuleRow::new(rule, target.as_deref(), method))
                 .collect()
         };
         Self {
@@ -147,7 +173,7 @@ impl OwnSettings {
 }
 
 impl RuleRow {
-    fn new(rule: &Rule, method: ProbeMethod) -> Self {
+    fn new(rule: &Rule, target: Option<&Rule>, method: ProbeMethod) -> Self {
         let health = &rule.settings.health;
         let http = health.http.as_ref();
         let domain = http.and_then(|http| http.domain.as_ref());
@@ -167,6 +193,7 @@ impl RuleRow {
             http_check_path: http.map(|http| http.path.to_string()).unwrap_or_default(),
             http_check_domain: domain.map(ToString::to_string).unwrap_or_default(),
             http_check_method: method.name(),
+            redirect: target.map(|target| RedirectTo::new(rule, target)),
         }
     }
 }
@@ -307,4 +334,70 @@ pub(super) struct HealthMemberRow {
     pub ip: IpAddr,
     pub port: u16,
     pub health_status: u8,
+}
+
+#[derive(Serialize)]
+pub(super) struct Rewrites {
+    pub data: RewriteData,
+}
+
+#[derive(Serialize)]
+pub(super) struct RewriteData {
+    #[serde(rename = "RewriteSet")]
+    pub rewrite_set: Vec<RewriteRow>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RewriteRow {
+    u_listener_id: String,
+    u_location_id: String,
+    domain: String,
+    url: String,
+    http_gzip: bool,
+    http_hash: &'static str,
+    #[serde(rename = "keep_time")]
+    keep_time: u16,
+    #[serde(flatten)]
+    to: RedirectTo,
+    health: RewriteHealth,
+}
+
+/// The source rule's health check, under names that only DescribeRewrite has.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RewriteHealth {
+    health_num: u8,
+    http_check_path: String,
+    http_code: u8,
+    interval_time: u16,
+    switch: u8,
+    time_out: u8,
+    unhealth_num: u8,
+}
+
+impl RewriteRow {
+    pub(super) fn new(source: &Rule, target: &Rule) -> Self {
+        let health = &source.settings.health;
+        let http = health.http.as_ref();
+        Self {
+            u_listener_id: source.listener.to_string(),
+            u_location_id: source.id.to_string(),
+            domain: source.domain.to_string(),
+            url: source.url.to_string(),
+            http_gzip: false,
+            http_hash: source.settings.scheduler.name(),
+            keep_time: expire(&source.settings),
+            to: RedirectTo::new(source, target),
+            health: RewriteHealth {
+                health_num: health.health_num.get(),
+                http_check_path: http.map(|http| http.path.to_string()).unwrap_or_default(),
+                http_code: http.map_or(0, |http| http.code.get()),
+                interval_time: health.interval_time.get(),
+                switch: u8::from(health.enabled),
+                time_out: health.time_out.get(),
+                unhealth_num: health.unhealth_num.get(),
+            },
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::answers::{Accepted, ListenersCreated, LoadBalancersCreated};
 use super::certificates::{self, Uploads};
 use super::forward_answers::{ForwardListenersCreated, Nothing};
 use super::view::View;
-use super::{application, classic, common, listeners, rules, targets};
+use super::{application, classic, common, listeners, redirects, rules, targets};
 use crate::engine::Executed;
 
 /// What an Action does.
@@ -301,6 +301,25 @@ pub(super) const ROWS: &[Row] = &[
         "ModifyForwardSeventhBackends",
         "ModifyLoadBalancerBackends",
         targets::reweight,
+        accepted,
+    ),
+    read_much("DescribeRewrite", "", redirects::describe),
+    change(
+        "ManualRewrite",
+        "ModifyLoadBalancerListener",
+        redirects::create,
+        accepted,
+    ),
+    change(
+        "AutoRewrite",
+        "CreateLoadBalancerListeners",
+        redirects::create_automatically,
+        accepted,
+    ),
+    change(
+        "DeleteRewrite",
+        "ModifyLoadBalancerListener",
+        redirects::delete,
         accepted,
     ),
 ];

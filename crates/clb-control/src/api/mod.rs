@@ -11,6 +11,7 @@ mod forward_answers;
 mod handlers;
 mod listeners;
 pub mod patterns;
+mod redirects;
 mod rules;
 mod server;
 mod targets;

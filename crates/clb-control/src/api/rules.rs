@@ -3,8 +3,8 @@
 use clb_actions::ApiError;
 use clb_actions::params::{Element, Params};
 use clb_model::{
-    ApplicationCommand, CheckDomain, Command, HealthCheck, HttpCheck, NewRule, PoolSettings,
-    ProbeMethod, RuleId, RulePatch, RuleSelection, Scheduler,
+    ApplicationCommand, CheckDomain, CheckPath, Command, HealthCheck, HttpCheck, NewRule,
+    PoolSettings, ProbeMethod, RuleId, RulePatch, RuleSelection, Scheduler,
 };
 
 use super::listeners::{
@@ -101,6 +101,27 @@ fn new_rule(rule: &Element<'_>) -> Result<NewRule, ApiError> {
                     method,
                 }),
             },
+        },
+    })
+}
+
+/// What a rule has that is created with a domain and a url alone.
+pub(super) fn default_settings() -> Result<PoolSettings, ApiError> {
+    Ok(PoolSettings {
+        scheduler: Scheduler::Wrr,
+        session_expire: None,
+        health: HealthCheck {
+            enabled: true,
+            time_out: checked("timeOut", TIME_OUT)?,
+            interval_time: checked("intervalTime", INTERVAL_TIME)?,
+            health_num: checked("healthNum", HEALTH_NUM)?,
+            unhealth_num: checked("unhealthNum", HEALTH_NUM)?,
+            http: Some(HttpCheck {
+                code: checked("httpCode", HTTP_CODE)?,
+                path: CheckPath::default(),
+                domain: None,
+                method: None,
+            }),
         },
     })
 }

@@ -100,7 +100,7 @@ impl Stream {
         match self.prepare(parts) {
             Ok(Next::Order(order)) => self.carry_out(order).await,
             Ok(Next::Answer(answer)) => {
-                self.count(answer.status);
+                self.count(&answer);
                 self.answer(&answer).await
             }
             Err(Fault::Malformed) => {
@@ -112,7 +112,7 @@ impl Stream {
                 let id = RequestId::from_slice(&self.shared.local().request_id());
                 let answer =
                     GatewayAnswer::refusal(refusal.status(), refusal.reason(), id, is_head);
-                self.count(answer.status);
+                self.count(&answer);
                 self.answer(&answer).await
             }
         }
@@ -171,8 +171,8 @@ impl Stream {
             .with(|listener| (target(listener, &request, local), listener.addr.port()));
         let (pool, requests) = match target {
             Ok(target) => target,
-            Err(status) => {
-                return answer(GatewayAnswer::to_request(status, id, &request, true));
+            Err(instead) => {
+                return answer(GatewayAnswer::instead(instead, id, &request, true));
             }
         };
         let mut out = local.buffer();
@@ -260,16 +260,8 @@ impl Stream {
         done
     }
 
-    fn count(&self, status: u16) {
-        let finished = FinishedRequest {
-            status: Some(status),
-            is_gateways: true,
-            took: Duration::ZERO,
-        };
-        let worker = self.shared.local().worker();
-        self.shared
-            .cell()
-            .with(|listener| listener.requests.record(worker, &finished));
+    fn count(&self, answer: &GatewayAnswer) {
+        answer.count(self.shared.local().worker(), self.shared.cell());
     }
 
     /// Answers in the gateway's own name.

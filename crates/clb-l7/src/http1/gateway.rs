@@ -31,13 +31,21 @@ pub fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
+/// A field that only some answers of the gateway have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayField<'a> {
+    /// Seconds, for 503 (RFC 9110, section 10.2.3).
+    RetryAfter(u32),
+    /// A URI of visible ASCII, for 302 (RFC 9110, section 10.2.2).
+    Location(&'a [u8]),
+}
+
 /// Appends an answer of the gateway: a short text with status, reason and request id.
 ///
 /// `status` is 200 to 599 and has a body; `reason_text` says why, in a few words of ours, never
 /// the client's; `request_id` may be the client's, of which only safe octets are written; `close`:
-/// the connection is closed after it; to HEAD (`is_head`) it goes without the body; `retry_after`
-/// in seconds, for 503 (RFC 9110, section 10.2.3). A client of HTTP/1.0 that is to go on must be
-/// told so, which this does not: close.
+/// the connection is closed after it; to HEAD (`is_head`) it goes without the body. A client of
+/// HTTP/1.0 that is to go on must be told so, which this does not: close.
 #[expect(clippy::too_many_arguments, reason = "each is a part of the answer")]
 pub fn write_gateway_answer(
     status: u16,
@@ -46,7 +54,7 @@ pub fn write_gateway_answer(
     date: &[u8],
     close: bool,
     is_head: bool,
-    retry_after: Option<u32>,
+    field: Option<GatewayField<'_>>,
     out: &mut Vec<u8>,
 ) {
     let mut body = Vec::with_capacity(128);
@@ -64,10 +72,14 @@ pub fn write_gateway_answer(
     body.push(b'\n');
 
     push_head(status, date, close, out);
-    if let Some(seconds) = retry_after {
-        out.extend_from_slice(b"Retry-After: ");
-        push_decimal(u64::from(seconds), out);
-        out.extend_from_slice(CRLF);
+    match field {
+        Some(GatewayField::RetryAfter(seconds)) => {
+            out.extend_from_slice(b"Retry-After: ");
+            push_decimal(u64::from(seconds), out);
+            out.extend_from_slice(CRLF);
+        }
+        Some(GatewayField::Location(uri)) => push_field(b"Location: ", uri, out),
+        None => {}
     }
     push_field(b"Content-Type: ", b"text/plain; charset=utf-8", out);
     push_field(b"X-Content-Type-Options: ", b"nosniff", out);

@@ -3,7 +3,7 @@ use crate::http1::{
     AnswerTo, Fields, MethodKind, UpgradeAsked, Version, parse_answer, parse_request,
 };
 
-fn answer(close: bool, is_head: bool, retry_after: Option<u32>) -> String {
+fn answer(close: bool, is_head: bool, field: Option<GatewayField<'_>>) -> String {
     let mut out = Vec::new();
     write_gateway_answer(
         503,
@@ -12,11 +12,13 @@ fn answer(close: bool, is_head: bool, retry_after: Option<u32>) -> String {
         b"now",
         close,
         is_head,
-        retry_after,
+        field,
         &mut out,
     );
     String::from_utf8(out).unwrap()
 }
+
+const RETRY_AFTER: Option<GatewayField<'_>> = Some(GatewayField::RetryAfter(1));
 
 #[test]
 fn the_whole() {
@@ -27,11 +29,20 @@ fn the_whole() {
         X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    assert_eq!(answer(true, false, Some(1)), expected);
+    assert_eq!(answer(true, false, RETRY_AFTER), expected);
     let head = expected.strip_suffix(body).unwrap();
-    assert_eq!(answer(true, true, Some(1)), head);
+    assert_eq!(answer(true, true, RETRY_AFTER), head);
     let plain = answer(false, false, None);
     assert!(!plain.contains("Connection") && !plain.contains("Retry-After"));
+}
+
+#[test]
+fn a_location_is_a_field() {
+    let moved = answer(false, false, Some(GatewayField::Location(b"https://a/b?c")));
+    assert!(
+        moved.contains("\r\nLocation: https://a/b?c\r\nContent-Type: text/plain"),
+        "{moved}"
+    );
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub use chunked::{
 };
 pub use fields::{FieldFault, Fields};
 pub use framing::Version;
-pub use gateway::{reason_phrase, write_final_answer, write_gateway_answer};
+pub use gateway::{GatewayField, reason_phrase, write_final_answer, write_gateway_answer};
 pub use method::{Method, MethodKind};
 pub use parse::{check_request_line, parse_request, parse_request_over, parse_whole_request};
 pub use refusal::Refusal;

@@ -42,6 +42,7 @@ mod odd_requests;
 mod options;
 mod persistence;
 mod pipelining;
+mod redirects;
 mod request_line;
 mod timeouts;
 mod upgrade;

@@ -66,6 +66,8 @@ mod options;
 mod persistence;
 #[path = "../conformance/pipelining.rs"]
 mod pipelining;
+#[path = "../conformance/redirects.rs"]
+mod redirects;
 #[path = "../conformance/request_line.rs"]
 mod request_line;
 #[path = "../conformance/timeouts.rs"]

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 
 use super::harness::Settings;
+use super::harness::plane::Served;
 use super::harness::tls::NAME;
 use super::raw::{h2_config, read_body, read_head};
 use super::table::Bench;
@@ -34,7 +35,7 @@ fn answering(mut stream: TcpStream, mut answer: impl FnMut(&str, &[u8]) -> Optio
 }
 
 /// A backend; `answer` is asked for each request, `None` hangs up.
-fn backend(
+pub fn backend(
     answer: impl FnMut(&str, &[u8]) -> Option<String> + Clone + Send + 'static,
 ) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -48,7 +49,7 @@ fn backend(
     addr
 }
 
-fn text(body: &str, fields: &str) -> String {
+pub fn text(body: &str, fields: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{fields}\r\n{body}")
 }
@@ -61,6 +62,15 @@ fn with<F: Future<Output = ()>>(
 ) {
     let bench = Bench::start(settings);
     let served = bench.listen(backends);
+    with_served(&bench, &served, within);
+}
+
+/// Runs with a client's connection to a listener.
+pub fn with_served<F: Future<Output = ()>>(
+    bench: &Bench,
+    served: &Served<'_>,
+    within: impl FnOnce(SendRequest<Bytes>) -> F,
+) {
     let config = h2_config(&bench.authority);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,20 +93,20 @@ fn with<F: Future<Output = ()>>(
     });
 }
 
-fn request(method: &str, path: &str) -> http::request::Builder {
+pub fn request(method: &str, path: &str) -> http::request::Builder {
     Request::builder()
         .method(method)
         .uri(format!("https://{NAME}{path}"))
 }
 
 /// Sends a request without a body.
-async fn ask(client: &mut SendRequest<Bytes>, request: Request<()>) -> Response<RecvStream> {
+pub async fn ask(client: &mut SendRequest<Bytes>, request: Request<()>) -> Response<RecvStream> {
     *client = client.clone().ready().await.unwrap();
     client.send_request(request, true).unwrap().0.await.unwrap()
 }
 
 /// Sends the head of a request with a body.
-async fn begin(
+pub async fn begin(
     client: &mut SendRequest<Bytes>,
     request: Request<()>,
 ) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
@@ -104,7 +114,7 @@ async fn begin(
     client.send_request(request, false).unwrap()
 }
 
-async fn body(mut stream: RecvStream) -> Vec<u8> {
+pub async fn body(mut stream: RecvStream) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(data) = stream.data().await {
         let data = data.unwrap();

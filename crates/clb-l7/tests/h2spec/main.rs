@@ -21,6 +21,7 @@ mod gateway;
 mod messages;
 mod peers;
 mod raw;
+mod redirects;
 mod streams;
 mod table;
 

@@ -1,8 +1,8 @@
 //! Cases and what must come of them.
 
-use super::harness::Settings;
 use super::harness::plane::{Plane, Served};
 use super::harness::tls::{Authority, server_tls_with};
+use super::harness::{RuleOf, Settings};
 use super::raw::*;
 
 /// What must come.
@@ -72,8 +72,16 @@ impl Bench {
     }
 
     pub fn listen(&self, backends: &[std::net::SocketAddr]) -> Served<'_> {
+        self.listen_with_rules(backends, &[])
+    }
+
+    pub fn listen_with_rules(
+        &self,
+        backends: &[std::net::SocketAddr],
+        rules: &[RuleOf],
+    ) -> Served<'_> {
         let tls = server_tls_with(&self.authority.server(), None, None, true);
-        self.plane.listen(backends, Some(tls))
+        self.plane.listen_with_rules(backends, rules, Some(tls))
     }
 
     pub fn open(&self, served: &Served<'_>) -> Raw {

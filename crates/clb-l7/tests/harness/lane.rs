@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use clb_snapshot::ServerTls;
+use clb_snapshot::{RequestTotals, ServerTls};
 use rustls::ClientConfig;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::plane::{Plane, Served};
 use super::tls::{Authority, Wrapper, client_config, server_tls};
 use super::wire::{Log, Wire, patience};
-use super::{Place, Settings};
+use super::{Place, RuleOf, Settings};
 
 /// Where lanes come from.
 pub enum Source {
@@ -40,7 +40,7 @@ impl Source {
         if self.is_own() { 8 } else { 1 }
     }
 
-    pub fn lane<'a>(&'a self, pool: &[Place], log: Log) -> Result<Lane<'a>> {
+    pub fn lane<'a>(&'a self, pool: &[Place], rules: &[RuleOf], log: Log) -> Result<Lane<'a>> {
         match self {
             Self::Own(plane) => {
                 let mut backends = Vec::new();
@@ -56,7 +56,8 @@ impl Source {
                     backends.push(backend);
                 }
                 let tls = crate::OVER_TLS.then(tls_pair);
-                let served = plane.listen(&members, tls.as_ref().map(|(tls, _)| Arc::clone(tls)));
+                let server = tls.as_ref().map(|(tls, _)| Arc::clone(tls));
+                let served = plane.listen_with_rules(&members, rules, server);
                 let wrapper = tls.map(|(_, config)| Wrapper::start(served.addr(), config));
                 Ok(Lane {
                     addr: wrapper
@@ -172,7 +173,7 @@ fn tls_pair() -> (Arc<ServerTls>, Arc<ClientConfig>) {
 }
 
 /// The request of [`Lane::barrier`].
-const BARRIER: &str = "/barrier-of-the-test";
+pub const BARRIER: &str = "/barrier-of-the-test";
 
 /// What one row works with.
 pub struct Lane<'a> {
@@ -282,6 +283,15 @@ impl Lane<'_> {
                 .expect_gone()
                 .context("the cut request's connection must be closed")?;
         }
+    }
+
+    /// What was counted at the rule of this domain and url.
+    pub fn totals(&self, domain: &str, url: &str) -> Result<RequestTotals> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(served
+            .as_ref()
+            .context("only in process")?
+            .totals(domain, url))
     }
 
     /// Takes the listener out of the gateway; returns when no worker accepts on it any more.

@@ -20,6 +20,7 @@ mod steps;
 pub mod tls;
 mod wire;
 
+pub use clb_model::Protocol;
 pub use clb_snapshot::HttpSettings as Settings;
 pub use kinds::{
     OK, Then, answered, bad_answer, cut_answer, either, is_refused, passed, passed_once, refused,
@@ -46,6 +47,16 @@ pub enum Place {
     Dead,
 }
 
+/// A rule of a row's listener.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleOf {
+    pub domain: &'static str,
+    pub url: &'static str,
+    /// What the target's listener speaks, its port, and the target's url; else its requests go to
+    /// the row's backends.
+    pub redirect: Option<(Protocol, u16, &'static str)>,
+}
+
 type Script = Box<dyn Fn(&Lane<'_>) -> anyhow::Result<()> + Send + Sync>;
 
 /// One rule.
@@ -56,6 +67,8 @@ pub struct Row {
     /// The rule in a few words.
     pub why: &'static str,
     pool: Vec<Place>,
+    /// None: every request goes to the pool.
+    rules: Vec<RuleOf>,
     /// Whether it needs the gateway of this crate (settings, several backends, its own fields).
     own: bool,
     /// Whether it names the scheme, or what only a client without a wrapper sees.
@@ -75,6 +88,7 @@ pub fn row(
         section,
         why,
         pool: vec![Place::Alive],
+        rules: Vec::new(),
         own: false,
         plain: false,
         script: Box::new(script),
@@ -92,6 +106,12 @@ impl Row {
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self
+    }
+
+    /// With these rules.
+    pub fn rules(mut self, rules: &[RuleOf]) -> Self {
+        self.rules = rules.to_vec();
+        self.own()
     }
 
     /// With these backends.
@@ -150,7 +170,7 @@ fn run_row(source: &Source, row: &Row) -> Result<(), String> {
     let log = Log::default();
     let started = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let lane = source.lane(&row.pool, log.clone())?;
+        let lane = source.lane(&row.pool, &row.rules, log.clone())?;
         (row.script)(&lane)
     }));
     let error = match result {

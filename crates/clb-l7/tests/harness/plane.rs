@@ -6,15 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
+use clb_model::{
+    BindingId, DomainPattern, LbId, ListenerId, PathMap, Port, Protocol, RuleId, Scheduler,
+    UrlPattern, Weight,
+};
+use clb_routing::Router;
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, RuleLive, ServerTls, Service, Snapshot, Stickiness,
+    PoolView, Redirect, RequestTotals, Rule, RuleLive, ServerTls, Service, Snapshot, Stickiness,
 };
 use tokio::runtime::Builder;
 
-use super::Settings;
+use super::lane::BARRIER;
 use super::wire::patience;
+use super::{RuleOf, Settings};
 
 const WORKERS: usize = 1;
 
@@ -39,6 +44,16 @@ impl Plane {
 
     /// Serves an HTTP listener with these backends, or an HTTPS listener.
     pub fn listen(&self, backends: &[SocketAddr], tls: Option<Arc<ServerTls>>) -> Served<'_> {
+        self.listen_with_rules(backends, &[], tls)
+    }
+
+    /// As [`listen`](Self::listen); with rules only requests that one of them takes are served.
+    pub fn listen_with_rules(
+        &self,
+        backends: &[SocketAddr],
+        rules: &[RuleOf],
+        tls: Option<Arc<ServerTls>>,
+    ) -> Served<'_> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
         let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
@@ -54,6 +69,7 @@ impl Plane {
             })
             .collect();
         let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
+        let pool = Arc::new(Pool::new(PoolKey::Listener(id), view));
         let listener = Arc::new(Listener {
             id,
             lb: LbId::from_number(1),
@@ -62,7 +78,10 @@ impl Plane {
                 Some(_) => Protocol::Https,
                 None => Protocol::Http,
             },
-            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            service: match rules {
+                [] => Service::Pool(pool),
+                rules => Service::Rules(router(rules, &pool)),
+            },
             live: Arc::new(Live::new(WORKERS)),
             requests: Arc::new(RuleLive::new(WORKERS)),
             tls,
@@ -115,6 +134,17 @@ impl Served<'_> {
         self.addr
     }
 
+    /// What was counted at the rule of this domain and url.
+    pub fn totals(&self, domain: &str, url: &str) -> RequestTotals {
+        let snapshot = self.plane.board.snapshot();
+        let Service::Rules(router) = &snapshot.get(self.id).unwrap().service else {
+            panic!("the listener has no rules");
+        };
+        let is_it = |rule: &Rule| rule.domain.as_str() == domain && rule.url.as_str() == url;
+        let mut rules = router.iter().map(|route| route.value);
+        rules.find(|rule| is_it(rule)).unwrap().live.totals()
+    }
+
     /// What its handshakes are done with now.
     pub fn tls(&self) -> Arc<ServerTls> {
         let snapshot = self.plane.board.snapshot();
@@ -144,6 +174,36 @@ impl Drop for Served<'_> {
     fn drop(&mut self) {
         self.plane.publish(|snapshot| snapshot.remove(self.id));
     }
+}
+
+/// The rules, and one for the barrier.
+fn router(rules: &[RuleOf], pool: &Arc<Pool>) -> Router<Arc<Rule>> {
+    let barrier = RuleOf {
+        domain: "test",
+        url: BARRIER,
+        redirect: None,
+    };
+    let all = (1..).zip(rules.iter().chain([&barrier]));
+    all.fold(Router::new(), |router, (number, wanted)| {
+        let domain = DomainPattern::parse(wanted.domain).unwrap();
+        let url = UrlPattern::parse(wanted.url).unwrap();
+        let redirect = wanted.redirect.map(|(protocol, port, target)| {
+            Box::new(Redirect {
+                protocol,
+                port: Port::try_from(i64::from(port)).unwrap(),
+                path: PathMap::of(&url, &UrlPattern::parse(target).unwrap()),
+            })
+        });
+        let rule = Rule {
+            id: RuleId::from_number(number),
+            domain: domain.clone(),
+            url: url.clone(),
+            redirect,
+            pool: Arc::clone(pool),
+            live: Arc::new(RuleLive::new(WORKERS)),
+        };
+        router.with(&domain, &url, number, Arc::new(rule)).unwrap()
+    })
 }
 
 fn plane_settings(settings: &Settings) -> PlaneSettings {

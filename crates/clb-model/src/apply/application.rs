@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::certificates::Certificates;
 use super::{
     Applied, check_limit, check_settings, listener_of, listeners, load_balancers, of_family,
-    remove_listener, rules, targets,
+    redirects, remove_listeners, rules, targets,
 };
 use crate::command::{ApplicationCommand, ListenerChange, NewApplicationListener};
 use crate::env::Env;
@@ -56,6 +56,20 @@ pub(super) fn apply(
         ApplicationCommand::DeleteRules { listener, rules } => {
             let listener = listener_of(state, lb, *listener)?;
             rules::delete(state, listener, rules)?
+        }
+        ApplicationCommand::Redirect { from, to, rules } => {
+            let from = listener_of(state, lb, *from)?;
+            let to = listener_of(state, lb, *to)?;
+            redirects::create(state, from, to, rules)?
+        }
+        ApplicationCommand::AutoRedirect(wanted) => {
+            let listener = listener_of(state, lb, wanted.listener)?;
+            redirects::create_automatically(state, env, listener, wanted)?
+        }
+        ApplicationCommand::DeleteRedirects { from, to, rules } => {
+            let from = listener_of(state, lb, *from)?;
+            let to = listener_of(state, lb, *to)?;
+            redirects::delete(state, from, to, rules)?
         }
         ApplicationCommand::Bind {
             now,
@@ -203,8 +217,10 @@ fn modify(
 fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Vec<Change>, ModelError> {
     let mut changes = Vec::new();
     let mut seen = HashSet::new();
-    for id in ids.iter().filter(|id| seen.insert(**id)) {
-        remove_listener(state, listener_of(state, lb, *id)?, &mut changes);
-    }
+    let once = ids.iter().filter(|id| seen.insert(**id));
+    let listeners = once
+        .map(|id| listener_of(state, lb, *id))
+        .collect::<Result<Vec<_>, _>>()?;
+    remove_listeners(state, &listeners, &mut changes);
     Ok(changes)
 }

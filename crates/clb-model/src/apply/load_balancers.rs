@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Applied, classic, existing, of_family, remove_listener};
+use super::{Applied, classic, existing, of_family, remove_listeners};
 use crate::command::{CreateLoadBalancers, NetworkChoice};
 use crate::env::Env;
 use crate::error::ModelError;
@@ -201,9 +201,8 @@ pub(super) fn delete(state: &State, ids: &[LbId]) -> Result<Applied, ModelError>
     let mut seen = HashSet::new();
     for id in ids.iter().filter(|id| seen.insert(**id)) {
         let lb = existing(state, *id)?;
-        for listener in state.listeners_of(*id) {
-            remove_listener(state, listener, &mut changes);
-        }
+        let listeners: Vec<_> = state.listeners_of(*id).collect();
+        remove_listeners(state, &listeners, &mut changes);
         changes.extend(
             state
                 .bindings_of(Owner::LoadBalancer(*id))

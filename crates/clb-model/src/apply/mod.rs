@@ -5,18 +5,20 @@ mod backends;
 mod certificates;
 mod listeners;
 mod load_balancers;
+mod redirects;
 mod rules;
 mod targets;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::command::Command;
 use crate::env::Env;
 use crate::error::ModelError;
-use crate::id::{LbId, ListenerId, TaskId};
+use crate::id::{LbId, ListenerId, RuleId, TaskId};
 use crate::object::{
     Change, HealthCheck, Listener, LoadBalancer, Object, Owner, PoolKey, PoolSettings, Rule,
     Status, Task, TaskState,
@@ -239,20 +241,33 @@ fn listener_of(state: &State, lb: LbId, id: ListenerId) -> Result<&Arc<Listener>
         })
 }
 
-/// What goes with a listener (actions.md C.4): its rules, and what is bound to them or to it. Not
-/// what is bound to a classic instance.
-fn remove_listener(state: &State, listener: &Arc<Listener>, changes: &mut Vec<Change>) {
-    for rule in state.rules_of(listener.id) {
-        remove_rule(state, rule, changes);
+/// What goes with listeners (actions.md C.4): their rules with all that goes with those, and what
+/// is bound to the listeners. Not what is bound to a classic instance.
+fn remove_listeners(state: &State, listeners: &[&Arc<Listener>], changes: &mut Vec<Change>) {
+    let rules = listeners
+        .iter()
+        .flat_map(|listener| state.rules_of(listener.id));
+    remove_rules(state, &rules.collect::<Vec<_>>(), changes);
+    for listener in listeners {
+        remove_bindings(state, PoolKey::Listener(listener.id), changes);
+        changes.push(Change::removed(Object::Listener(Arc::clone(listener))));
     }
-    remove_bindings(state, PoolKey::Listener(listener.id), changes);
-    changes.push(Change::removed(Object::Listener(Arc::clone(listener))));
 }
 
-/// What goes with a rule: what is bound to it.
-fn remove_rule(state: &State, rule: &Arc<Rule>, changes: &mut Vec<Change>) {
-    remove_bindings(state, PoolKey::Rule(rule.id), changes);
-    changes.push(Change::removed(Object::Rule(Arc::clone(rule))));
+/// What goes with rules: what is bound to them, and the redirects from and to them.
+fn remove_rules(state: &State, rules: &[&Arc<Rule>], changes: &mut Vec<Change>) {
+    let gone: HashSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
+    for rule in rules {
+        for source in state.redirected_to(rule.id) {
+            if !gone.contains(&source.id) {
+                changes.push(redirects::ended(state, source));
+            }
+        }
+    }
+    for rule in rules {
+        remove_bindings(state, PoolKey::Rule(rule.id), changes);
+        changes.push(Change::removed(Object::Rule(Arc::clone(rule))));
+    }
 }
 
 fn remove_bindings(state: &State, pool: PoolKey, changes: &mut Vec<Change>) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{check_limit, check_settings, remove_rule};
+use super::{check_limit, check_settings, redirects, remove_rules};
 use crate::command::{NewRule, RulePatch, RuleSelection};
 use crate::env::Env;
 use crate::error::ModelError;
@@ -12,7 +12,7 @@ use crate::object::{Change, Listener, Object, PoolSettings, Rule};
 use crate::pattern::{DomainPattern, UrlPattern};
 use crate::state::State;
 
-fn require_layer7(listener: &Listener) -> Result<(), ModelError> {
+pub(super) fn require_layer7(listener: &Listener) -> Result<(), ModelError> {
     if listener.protocol.is_layer7() {
         Ok(())
     } else {
@@ -22,6 +22,21 @@ fn require_layer7(listener: &Listener) -> Result<(), ModelError> {
             reason: "only HTTP and HTTPS listeners have rules",
         })
     }
+}
+
+/// A rule of a listener.
+pub(super) fn rule_of<'s>(
+    state: &'s State,
+    listener: &Listener,
+    id: RuleId,
+) -> Result<&'s Arc<Rule>, ModelError> {
+    state
+        .rule(id)
+        .filter(|rule| rule.listener == listener.id)
+        .ok_or_else(|| ModelError::RuleNotFound {
+            rule: id.to_string(),
+            listener: listener.id,
+        })
 }
 
 pub(super) fn create(
@@ -50,6 +65,8 @@ pub(super) fn create(
             domain: new.domain.clone(),
             url: new.url.clone(),
             settings: new.settings.clone(),
+            redirect_to: None,
+            auto_created: false,
         }))));
     }
     check_limit(
@@ -72,7 +89,7 @@ fn taken(domain: &DomainPattern, url: &UrlPattern, by: Option<RuleId>) -> ModelE
     }
 }
 
-fn changed(before: &Arc<Rule>, after: Rule) -> Option<Change> {
+pub(super) fn changed(before: &Arc<Rule>, after: Rule) -> Option<Change> {
     (after != **before).then(|| {
         Change::changed(
             Object::Rule(Arc::clone(before)),
@@ -123,13 +140,7 @@ pub(super) fn modify(
     patch: &RulePatch,
 ) -> Result<Vec<Change>, ModelError> {
     require_layer7(listener)?;
-    let rule = state
-        .rule(id)
-        .filter(|rule| rule.listener == listener.id)
-        .ok_or_else(|| ModelError::RuleNotFound {
-            rule: id.to_string(),
-            listener: listener.id,
-        })?;
+    let rule = rule_of(state, listener, id)?;
     let mut after = Rule::clone(rule);
     change_settings(&mut after.settings, patch);
     check_settings(&after.settings)?;
@@ -141,6 +152,7 @@ pub(super) fn modify(
             return Err(taken(&rule.domain, url, Some(by)));
         }
         after.url = url.clone();
+        redirects::check_moved(state, &after)?;
     }
     Ok(changed(rule, after).into_iter().collect())
 }
@@ -176,8 +188,7 @@ pub(super) fn delete(
 ) -> Result<Vec<Change>, ModelError> {
     require_layer7(listener)?;
     let mut changes = Vec::new();
-    for rule in state.select_rules(listener.id, selection)? {
-        remove_rule(state, rule, &mut changes);
-    }
+    let rules = state.select_rules(listener.id, selection)?;
+    remove_rules(state, &rules, &mut changes);
     Ok(changes)
 }

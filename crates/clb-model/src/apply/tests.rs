@@ -9,6 +9,8 @@ mod application;
 mod certificates;
 mod classic_http;
 mod properties;
+mod redirect_properties;
+mod redirects;
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 

@@ -137,6 +137,34 @@ pub struct PortMove {
     pub weight: Option<Weight>,
 }
 
+/// Two rules, the one redirected to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RulePair {
+    /// The rule that is redirected.
+    pub source: RuleId,
+    /// The rule that it points to.
+    pub target: RuleId,
+}
+
+/// AutoRewrite
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoRedirect {
+    /// When.
+    pub now: UnixMillis,
+    /// The HTTPS listener at port 443.
+    pub listener: ListenerId,
+    /// Domains of its rules; empty is all of them.
+    pub domains: Vec<String>,
+    /// The listener at port 80 if it must be made; see
+    /// [`Command::assign_ids`](crate::Command::assign_ids).
+    pub new_listener: ListenerId,
+    /// The listener's rules, each with the id of the rule that is made for it if it must be; see
+    /// [`Command::assign_ids`](crate::Command::assign_ids).
+    pub new_rules: Vec<RulePair>,
+    /// How backends of rules that are made are chosen and checked.
+    pub settings: PoolSettings,
+}
+
 /// A change that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,6 +224,26 @@ pub enum ApplicationCommand {
         listener: ListenerId,
         /// Which.
         rules: RuleSelection,
+    },
+    /// ManualRewrite
+    Redirect {
+        /// Layer-7 listener of the rules that are redirected.
+        from: ListenerId,
+        /// Layer-7 listener of the rules that they point to.
+        to: ListenerId,
+        /// Which.
+        rules: Vec<RulePair>,
+    },
+    /// AutoRewrite
+    AutoRedirect(Box<AutoRedirect>),
+    /// DeleteRewrite
+    DeleteRedirects {
+        /// Layer-7 listener of the rules that are redirected.
+        from: ListenerId,
+        /// Layer-7 listener of the rules that they point to.
+        to: ListenerId,
+        /// Which.
+        rules: Vec<RulePair>,
     },
     /// RegisterInstancesWithForwardLBSeventhListener,
     /// RegisterInstancesWithForwardLBFourthListener

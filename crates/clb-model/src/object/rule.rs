@@ -24,4 +24,12 @@ pub struct Rule {
     /// How a backend is chosen and checked.
     #[serde(flatten)]
     pub settings: PoolSettings,
+    /// The rule of the same instance that its requests are redirected to. Meanwhile its backends
+    /// stay bound and get no traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_to: Option<RuleId>,
+    /// AutoRewrite made it (`bAutoCreated`): it goes with its redirect, unless it has backends by
+    /// then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_created: bool,
 }

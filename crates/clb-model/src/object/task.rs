@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Change;
 use crate::command::Command;
-use crate::id::{LbId, TaskId};
+use crate::id::{LbId, TaskId, scramble};
 use crate::types::UnixMillis;
 
 /// A signed request that changed something: refused when it comes a second time, also after a
@@ -50,6 +50,11 @@ impl Counters {
             next_order: 1,
             next_network: 1,
         }
+    }
+
+    /// Draws the number behind a new id.
+    pub fn draw_id(&mut self) -> u64 {
+        scramble(self.take(|counters| &mut counters.next_id), self.id_key)
     }
 
     /// Takes the next value of the counter that `field` names.

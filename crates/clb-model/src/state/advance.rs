@@ -54,6 +54,9 @@ impl State {
                 self.rule_keys.insert(rule.id, key);
                 self.rule_places.insert(place_of(rule), rule.id);
                 *self.rule_counts.entry(rule.listener).or_default() += 1;
+                if let Some(target) = rule.redirect_to {
+                    self.redirects.insert((target, rule.id));
+                }
                 self.rules.insert(key, Arc::clone(rule));
             }
             Object::Binding(binding) => {
@@ -120,6 +123,9 @@ impl State {
                     && let Some(rule) = self.rules.remove(&key)
                 {
                     decrement(&mut self.rule_counts, &rule.listener);
+                    if let Some(target) = rule.redirect_to {
+                        self.redirects.remove(&(target, rule.id));
+                    }
                     let place = place_of(&rule);
                     // Where rules change places within one task, another one may have it by now.
                     if self.rule_places.get(&place) == Some(id) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clb_snapshot::{
     DURATION_BOUNDS, GATEWAY_STATUSES, HistogramTotals, Listener, REQUEST_CLASSES, RequestTotals,
-    RuleLive,
+    RuleLive, Service,
 };
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::metrics::MetricType;
@@ -22,9 +22,27 @@ pub(super) fn write(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fm
     let counted: Vec<Counted> = listeners
         .iter()
         .filter(|listener| listener.protocol.is_layer7())
-        .filter_map(|listener| counted(listener_labels(listener), &listener.requests))
+        .flat_map(|listener| {
+            counted(listener_labels(listener), &listener.requests)
+                .into_iter()
+                .chain(of_rules(listener))
+        })
         .collect();
     write_counted(writer, &counted)
+}
+
+/// What was counted at a listener's rules.
+fn of_rules(listener: &Listener) -> impl Iterator<Item = Counted> {
+    let router = match &listener.service {
+        Service::Rules(router) => Some(router),
+        Service::Pool(_) => None,
+    };
+    let rules = router.into_iter().flat_map(|router| router.iter());
+    rules.filter_map(|route| {
+        let mut labels = listener_labels(listener);
+        labels.push(("rule", route.value.id.to_string()));
+        counted(labels, &route.value.live)
+    })
 }
 
 /// `None` when nothing was counted: most of ten thousand rules are asked for seldom, and each has
@@ -122,10 +140,11 @@ fn histogram<'a>(
 mod tests {
     use super::*;
     use crate::{ControlFigures, Metrics};
-    use clb_model::{LbId, ListenerId, Protocol, Scheduler};
+    use clb_model::{DomainPattern, LbId, ListenerId, Protocol, RuleId, Scheduler, UrlPattern};
+    use clb_routing::Router;
     use clb_snapshot::{
-        Board, FinishedRequest, ListenSockets, Live, PlaneSettings, Pool, PoolKey, PoolView,
-        Service, Stickiness,
+        Board, FinishedRequest, ListenSockets, Live, PlaneSettings, Pool, PoolKey, PoolView, Rule,
+        Stickiness,
     };
     use std::time::Duration;
 
@@ -145,8 +164,7 @@ mod tests {
         })
     }
 
-    #[test]
-    fn a_scrape_says_what_was_counted() {
+    fn board() -> Arc<Board> {
         let settings = PlaneSettings {
             http: clb_snapshot::HttpSettings::default(),
             backend_connect: Duration::from_secs(3),
@@ -154,7 +172,62 @@ mod tests {
             max_connections: 1,
             passive_health: true,
         };
-        let board = Arc::new(Board::new(2, settings, 0));
+        Arc::new(Board::new(2, settings, 0))
+    }
+
+    #[test]
+    fn what_rules_have_counted_is_theirs() {
+        let (domain, board) = (DomainPattern::parse("a.com").unwrap(), board());
+        let rule = |number, url: &str| {
+            let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, Vec::new());
+            let id = RuleId::from_number(number);
+            Arc::new(Rule {
+                id,
+                domain: domain.clone(),
+                url: UrlPattern::parse(url).unwrap(),
+                redirect: None,
+                pool: Arc::new(Pool::new(PoolKey::Rule(id), view)),
+                live: Arc::new(RuleLive::new(2)),
+            })
+        };
+        let (busy, idle) = (rule(1, "/busy"), rule(2, "/idle"));
+        let router = Router::new()
+            .with(&domain, &busy.url, 1, Arc::clone(&busy))
+            .and_then(|router| router.with(&domain, &idle.url, 2, Arc::clone(&idle)));
+        let listener = Listener {
+            service: Service::Rules(router.unwrap()),
+            ..Listener::clone(&listener(1, Protocol::Http))
+        };
+        let labels = format!("lb=\"{}\",listener=\"{}\"", listener.lb, listener.id);
+        board.publish(board.snapshot().insert(Arc::new(listener)));
+        let request = FinishedRequest {
+            status: Some(302),
+            is_gateways: true,
+            took: Duration::ZERO,
+        };
+        busy.live.record(1, &request);
+        let metrics = Metrics::new("1", board, ControlFigures::default);
+        let text = metrics.text().unwrap();
+        let labels = format!("{labels},rule=\"{}\"", busy.id);
+        for (name, more) in [
+            ("clb_gateway_answers_total", ",status=\"302\""),
+            ("clb_requests_total", ",class=\"3xx\""),
+            ("clb_request_duration_seconds_count", ""),
+        ] {
+            let prefix = format!("{name}{{{labels}{more}}} ");
+            let found = text.lines().find_map(|line| line.strip_prefix(&prefix));
+            assert_eq!(
+                found.unwrap_or_default().parse(),
+                Ok(1.0),
+                "{prefix}\n{text}"
+            );
+        }
+        assert!(!text.contains(&idle.id.to_string()), "{text}");
+    }
+
+    #[test]
+    fn a_scrape_says_what_was_counted() {
+        let board = board();
         let (busy, idle) = (listener(1, Protocol::Http), listener(2, Protocol::Https));
         let tcp = listener(3, Protocol::Tcp);
         for listener in [&busy, &idle, &tcp] {

@@ -198,3 +198,41 @@ fn a_sealed_store_needs_its_key() {
     let objects = SqliteStore::check(dir.path(), Some(&[1; 32])).unwrap();
     assert_eq!(objects.unwrap(), [session_key()]);
 }
+
+/// A rule as it was stored before there were redirects.
+const OLD_RULE: &str = r#"{"rule":{"id":"loc-aaaaaaab","load_balancer":"lb-aaaaaaab","listener":"lbl-aaaaaaab","order":2,"domain":"a.com","url":"/","scheduler":"wrr","session_expire":null,"health":{"enabled":true,"time_out":2,"interval_time":5,"health_num":3,"unhealth_num":3,"http":{"code":31,"path":"/"}}}}"#;
+
+fn stored_value(store: &SqliteStore) -> String {
+    let query = "SELECT value FROM objects WHERE kind = 'rule'";
+    let row = store.connection.query_row(query, [], |row| row.get(0));
+    row.unwrap()
+}
+
+#[test]
+fn a_redirect_is_there_after_reopening_and_old_rules_have_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(dir.path(), None).unwrap();
+    let insert = "INSERT INTO objects VALUES ('rule', 'loc-aaaaaaab', ?1)";
+    store.connection.execute(insert, [OLD_RULE]).unwrap();
+    let [old] = store.load(Kind::Rule).unwrap().try_into().unwrap();
+    let Object::Rule(rule) = old.clone() else {
+        panic!("{old:?}");
+    };
+    assert_eq!((rule.redirect_to, rule.auto_created), (None, false));
+    let target = clb_model::RuleId::parse("loc-aaaaaaac").unwrap();
+    let redirected = Object::Rule(Arc::new(clb_model::Rule {
+        redirect_to: Some(target),
+        auto_created: true,
+        ..clb_model::Rule::clone(&rule)
+    }));
+    let change = Change::changed(old.clone(), redirected.clone());
+    store.commit(vec![transaction(vec![change])]).unwrap();
+    drop(store);
+    let mut store = SqliteStore::open(dir.path(), None).unwrap();
+    let loaded = store.load(Kind::Rule).unwrap();
+    assert_eq!(loaded, std::slice::from_ref(&redirected));
+    // Without a redirect a rule is stored as ever: an older gateway reads it too.
+    let change = Change::changed(redirected, old);
+    store.commit(vec![transaction(vec![change])]).unwrap();
+    assert_eq!(stored_value(&store), OLD_RULE);
+}

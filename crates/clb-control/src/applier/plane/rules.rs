@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clb_model::{Change, ListenerId, Object, PoolKey, Rule as Model, RuleId};
+use clb_model::{Change, ListenerId, Object, PathMap, PoolKey, Rule as Model, RuleId};
 use clb_routing::{PatternError, Router};
-use clb_snapshot::{Listener, Pool, Rule, RuleLive, Service};
+use clb_snapshot::{Listener, Pool, Redirect, Rule, RuleLive, Service};
 
 use super::{Plane, pools};
 use crate::applier::health::Health;
@@ -21,13 +21,19 @@ pub(super) struct Routes {
 /// A changed rule, before and after.
 type Moved<'c> = (Option<&'c Arc<Model>>, Option<&'c Arc<Model>>);
 
-/// A rule whose place in the router changes; other settings are the pool's alone.
+/// A rule whose place in the router changes, or its redirect; other settings are the pool's alone.
 fn moved(change: &Change) -> Option<Moved<'_>> {
     let before = as_rule(change.before.as_ref());
     let after = as_rule(change.after.as_ref());
     match (before, after) {
         (None, None) => None,
-        (Some(old), Some(new)) if old.domain == new.domain && old.url == new.url => None,
+        (Some(old), Some(new))
+            if old.domain == new.domain
+                && old.url == new.url
+                && old.redirect_to == new.redirect_to =>
+        {
+            None
+        }
         moved => Some(moved),
     }
 }
@@ -44,7 +50,9 @@ impl Plane {
     /// that the changes remove, and those that are not served, need none.
     pub(super) fn compile_rules(&self, changes: &[Change]) -> Result<Routes, String> {
         let mut routes = Routes::default();
-        let moved: Vec<Moved<'_>> = changes.iter().filter_map(moved).collect();
+        let mut moved: Vec<Moved<'_>> = changes.iter().filter_map(moved).collect();
+        let redirected = self.redirected_to_moved(&moved);
+        moved.extend(redirected);
         // Old places first, so that it does not matter in which order rules change places.
         for (before, after) in &moved {
             let Some(before) = before else { continue };
@@ -65,6 +73,18 @@ impl Plane {
             routes.rules.push((after.id, Some(rule)));
         }
         Ok(routes)
+    }
+
+    /// The rules that are redirected to one whose url changes: their requests get another address.
+    fn redirected_to_moved<'s>(&'s self, moved: &[Moved<'_>]) -> Vec<Moved<'s>> {
+        let with_new_url = moved.iter().filter_map(|moved| match moved {
+            (Some(old), Some(new)) if old.url != new.url => Some(new.id),
+            _ => None,
+        });
+        with_new_url
+            .flat_map(|target| self.state.redirected_to(target))
+            .map(|source| (None, Some(source)))
+            .collect()
     }
 
     /// A router to be changed: as it is served, or empty for a listener that the same task makes.
@@ -101,8 +121,19 @@ impl Plane {
             id: rule.id,
             domain: rule.domain.clone(),
             url: rule.url.clone(),
+            redirect: self.redirect(rule).map(Box::new),
             pool,
             live,
+        })
+    }
+
+    fn redirect(&self, source: &Model) -> Option<Redirect> {
+        let target = self.state.rule(source.redirect_to?)?;
+        let listener = self.state.listener(target.listener)?;
+        Some(Redirect {
+            protocol: listener.protocol,
+            port: listener.port,
+            path: PathMap::of(&source.url, &target.url),
         })
     }
 

@@ -15,6 +15,7 @@ use clb_store::LiveStore;
 
 use super::*;
 
+mod redirects;
 mod tls;
 
 const WORKERS: usize = 2;

@@ -27,7 +27,7 @@ fn upload_of(seed: u8, kind: CertificateKind) -> CertificateChoice {
     })
 }
 
-fn upload(seed: u8) -> CertificateChoice {
+pub(super) fn upload(seed: u8) -> CertificateChoice {
     upload_of(seed, CertificateKind::Server)
 }
 
@@ -39,7 +39,7 @@ fn stored(id: CertificateId) -> CertificateChoice {
     CertificateChoice::Stored(id)
 }
 
-fn tls(certificate: CertificateChoice) -> NewTls {
+pub(super) fn tls(certificate: CertificateChoice) -> NewTls {
     NewTls {
         mode: SslMode::Unidirectional,
         certificate,
@@ -55,7 +55,7 @@ fn mutual(certificate: CertificateChoice, authority: CertificateChoice) -> NewTl
     }
 }
 
-fn https(load_balancer: LbId, listeners: Vec<(i64, NewTls)>) -> Command {
+pub(super) fn https(load_balancer: LbId, listeners: Vec<(i64, NewTls)>) -> Command {
     let new = |(port, tls): (i64, NewTls)| NewApplicationListener {
         protocol: Protocol::Https,
         tls: Some(tls),

@@ -213,7 +213,7 @@ fn application_command(state: &State, lb: LbId, listener: usize, what: &Applicat
 }
 
 /// Every index agrees with the objects themselves.
-fn check_indexes(state: &State) {
+pub(super) fn check_indexes(state: &State) {
     for (index, length, expected) in state.lengths() {
         assert_eq!(length, expected, "{index}");
     }
