@@ -1,5 +1,7 @@
 //! Answers that are cut or whose chunks are wrong.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 
 use crate::answers::ok;
@@ -185,4 +187,58 @@ fn cut_while_the_client_lags() {
         }
     }
     run("cut while the client lags", rows);
+}
+
+#[test]
+fn cut_while_both_sides_lag() {
+    let content: Vec<u8> = (0..4 * 1024 * 1024_u32)
+        .flat_map(u32::to_be_bytes)
+        .collect();
+    let settings = Settings {
+        backend_response: Duration::from_millis(300),
+        ..Settings::default()
+    };
+    let mut rows = Vec::new();
+    for (name, field, size) in [
+        ("a length", "Content-Length: 50000000", None),
+        ("chunks", "Transfer-Encoding: chunked", Some("5000000\r\n")),
+    ] {
+        let content = content.clone();
+        let run = move |lane: &Lane<'_>| {
+            let mut client = lane.client()?;
+            socket2::SockRef::from(client.stream()).set_recv_buffer_size(32 * 1024)?;
+            client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 50000000\r\n\r\n")?;
+            let uploading = client.send_aside(vec![b'u'; 50_000_000])?;
+            let mut backend = lane.backend()?;
+            backend.request_head()?;
+            backend.send(format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\n"))?;
+            backend.send(size.unwrap_or_default())?;
+            // Ends when the gateway has had enough of a backend that takes nothing.
+            let sending = backend.send_aside(content.clone())?;
+            ensure!(sending.join().is_ok(), "the backend failed");
+            let answer = client.answer("POST")?;
+            ensure!(uploading.join().is_ok(), "the client failed");
+            answer.status(200)?;
+            ensure!(!answer.body.complete, "a cut answer looks whole");
+            let got = &answer.body.data;
+            let mut pairs = got.iter().zip(&content);
+            let differ = pairs.position(|(one, other)| one != other);
+            ensure!(
+                differ.is_none(),
+                "{} octets, the first other one at {differ:?}",
+                got.len()
+            );
+            client.expect_gone()
+        };
+        rows.push(
+            row(
+                format!("cut while both sides lag: {name}"),
+                "RFC 9112 8",
+                "what the client gets of a cut answer is its beginning, each octet once",
+                run,
+            )
+            .own(),
+        );
+    }
+    run_with("cut while both sides lag", settings, rows);
 }
