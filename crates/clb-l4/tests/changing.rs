@@ -79,7 +79,7 @@ fn a_changed_listener_keeps_its_socket_and_its_connections() {
         protocol: old.protocol,
         service: other.listener.service.clone(),
         live: Arc::clone(&old.live),
-        requests: Arc::clone(&old.requests),
+        unruled: Arc::clone(&old.unruled),
         tls: None,
         sockets: Arc::clone(&old.sockets),
     });
@@ -103,7 +103,7 @@ fn a_listener_that_moves_to_another_port_leaves_the_old_one() {
         protocol: old.protocol,
         service: old.service.clone(),
         live: Arc::clone(&old.live),
-        requests: Arc::clone(&old.requests),
+        unruled: Arc::clone(&old.unruled),
         tls: None,
         sockets: Arc::clone(&target.listener.sockets),
     });

@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             })
             .collect::<Result<_, Box<dyn Error>>>()?;
         let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
-        Ok(Arc::new(Pool::new(key, view)))
+        Ok(Arc::new(Pool::new(key, view, workers)))
     };
     let id = ListenerId::from_number(1);
     let mut router = Router::new();
@@ -70,9 +70,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             url: url.clone(),
             redirect: None,
             pool: pool(PoolKey::Rule(id))?,
-            live: Arc::new(RuleLive::new(workers)),
         };
-        router = router.with(&domain, &url, number, Arc::new(rule))?;
+        router = router.with(&domain, &url, number, Arc::new(rule).into())?;
     }
     let service = match domains {
         0 => Service::Pool(pool(PoolKey::Listener(id))?),
@@ -85,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         protocol: Protocol::Http,
         service,
         live: Arc::new(Live::new(workers)),
-        requests: Arc::new(RuleLive::new(workers)),
+        unruled: Arc::new(RuleLive::new(workers)),
         tls: None,
         sockets: Arc::new(ListenSockets::tcp(clb_net::bind_listeners(addr, workers)?)),
     };

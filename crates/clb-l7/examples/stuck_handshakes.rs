@@ -140,9 +140,9 @@ fn serve(backend: SocketAddr) -> Outcome<(SocketAddr, CertificateDer<'static>)> 
         lb: LbId::from_number(1),
         addr,
         protocol: Protocol::Https,
-        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, WORKERS))),
         live: Arc::new(Live::new(WORKERS)),
-        requests: Arc::new(RuleLive::new(WORKERS)),
+        unruled: Arc::new(RuleLive::new(WORKERS)),
         tls: Some(Arc::new(tls)),
         sockets: Arc::new(ListenSockets::tcp(sockets)),
     })));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_l4::worker::ListenerCell;
-use clb_snapshot::{FinishedRequest, Rule, RuleLive};
+use clb_snapshot::{FinishedRequest, Rule};
 
 use crate::http1::{
     GatewayField, MethodKind, Request, Version, reason_phrase, write_final_answer,
@@ -30,7 +30,7 @@ pub(crate) struct GatewayAnswer {
     /// Where the client is to go instead.
     location: Option<Vec<u8>>,
     /// The rule that the request belongs to, if it is counted there and not at the listener.
-    rule: Option<Arc<RuleLive>>,
+    rule: Option<Arc<Rule>>,
 }
 
 /// What is done about a request in the place of carrying it out.
@@ -114,7 +114,7 @@ impl GatewayAnswer {
         };
         Self {
             location: location.and_then(Result::ok),
-            rule: Some(Arc::clone(&rule.live)),
+            rule: Some(rule),
             ..Self::to_request(status, id, request, keeps)
         }
     }
@@ -144,8 +144,8 @@ impl GatewayAnswer {
             took: Duration::ZERO,
         };
         match &self.rule {
-            Some(rule) => rule.record(worker, &finished),
-            None => cell.with(|listener| listener.requests.record(worker, &finished)),
+            Some(rule) => rule.pool.requests().record(worker, &finished),
+            None => cell.with(|listener| listener.requests().record(worker, &finished)),
         }
     }
 

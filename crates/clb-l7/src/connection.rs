@@ -508,7 +508,7 @@ async fn carry_out(connection: &mut Connection, mut order: Box<Order>) -> Outcom
             Box::pin(connection.answer(GatewayAnswer::to_order(status, &order))).await
         }
     };
-    order.requests.record(local.worker(), &finished);
+    order.pool.requests().record(local.worker(), &finished);
     outcome
 }
 

@@ -298,7 +298,7 @@ async fn open(
     let took = local.tick().saturating_duration_since(began);
     let stream = connected??;
     member.count_opened();
-    order.requests.record_connect(local.worker(), took);
+    order.pool.requests().record_connect(local.worker(), took);
     Ok(stream)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clb_routing::RouteError;
-use clb_snapshot::{HttpSettings, Listener, Pool, RuleLive, Service as Target};
+use clb_snapshot::{HttpSettings, Listener, Pool, Routed, Service as Target};
 
 use crate::answer::{GatewayAnswer, Instead};
 use crate::body::Body;
@@ -112,7 +112,7 @@ impl Connection {
             let target = target(listener, request, local);
             (target, listener.addr.port(), default_host)
         });
-        let (pool, requests) = match target {
+        let pool = match target {
             Ok(target) => target,
             Err(instead) => {
                 let answer = GatewayAnswer::instead(instead, id, request, keeps);
@@ -146,7 +146,6 @@ impl Connection {
             sticky: Sticky::of(request, &pool, local, &settings.session_cookie),
             pool,
             may_share_backend: request.may_share_backend(),
-            requests,
             started: local.now(),
             answer_to: request.answer_to(),
             is_idempotent: request.method.is_idempotent(),
@@ -166,7 +165,7 @@ impl Connection {
     }
 }
 
-/// Where a request goes, and where it is counted.
+/// Where a request goes and is counted.
 ///
 /// # Errors
 /// What is done instead when there is no such place, or another address is.
@@ -174,9 +173,9 @@ pub(crate) fn target(
     listener: &Listener,
     request: &Request<'_>,
     local: &Local,
-) -> Result<(Arc<Pool>, Arc<RuleLive>), Instead> {
+) -> Result<Arc<Pool>, Instead> {
     let router = match &listener.service {
-        Target::Pool(pool) => return Ok((Arc::clone(pool), Arc::clone(&listener.requests))),
+        Target::Pool(pool) => return Ok(Arc::clone(pool)),
         Target::Rules(router) => router,
     };
     // OPTIONS * asks about the host as a whole (RFC 9110 9.3.7).
@@ -186,10 +185,10 @@ pub(crate) fn target(
     };
     let mut scratch = local.routing.borrow_mut();
     match router.route(request.host, path, &mut scratch) {
-        Ok(route) if route.value.redirect.is_some() => {
-            Err(Instead::Redirect(Arc::clone(route.value)))
-        }
-        Ok(route) => Ok((Arc::clone(&route.value.pool), Arc::clone(&route.value.live))),
+        Ok(route) => match route.value {
+            Routed::To(pool, _) => Ok(Arc::clone(pool)),
+            Routed::Away(rule) => Err(Instead::Redirect(Arc::clone(rule))),
+        },
         Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(Instead::Status(400)),
         Err(RouteError::NoDomain | RouteError::NoLocation) => Err(Instead::Status(404)),
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clb_snapshot::{Pool, RuleLive};
+use clb_snapshot::Pool;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -26,6 +26,7 @@ pub(crate) struct Order {
     pub(crate) has_been_sent: bool,
     /// Some of the body went to a backend that is gone, and is not in `out`.
     pub(crate) is_spent: bool,
+    /// Where the request goes and is counted.
     pub(crate) pool: Arc<Pool>,
     pub(crate) answer_to: AnswerTo,
     pub(crate) is_idempotent: bool,
@@ -37,8 +38,6 @@ pub(crate) struct Order {
     pub(crate) sticky: Option<Sticky>,
     /// The backend's connection may carry another request afterwards.
     pub(crate) may_share_backend: bool,
-    /// Where the request is counted.
-    pub(crate) requests: Arc<RuleLive>,
     pub(crate) started: Instant,
     /// A cookie for the answer.
     pub(crate) set_cookie: Option<Box<[u8]>>,

@@ -9,15 +9,17 @@ use smallvec::SmallVec;
 
 use crate::domain::Location;
 
-/// Urls of one text and kind, the oldest first. More than one only when they are spelled
-/// differently and mean the same, as `/a` and `^~ /a`; nginx loads no such pair.
-type Same<T> = SmallVec<[Arc<Location<T>>; 1]>;
-
+/// Two cache lines with the counts of its `Arc`: with thousands of urls no node on the way to one
+/// is in a cache (ADR 19).
 struct Node<T> {
     /// What is added to the text of the node above.
     part: SmallVec<[u8; 24]>,
-    exact: Same<T>,
-    prefix: Same<T>,
+    /// The urls of this text, first the exact ones, the oldest first of each kind. More than one of
+    /// a kind only when they are spelled differently and mean the same, as `/a` and `^~ /a`; nginx
+    /// loads no such pair.
+    own: SmallVec<[Arc<Location<T>>; 1]>,
+    /// How many of them are exact.
+    exact: usize,
     /// By the first byte of their parts, which all differ.
     below: SmallVec<[Below<T>; 2]>,
     min_order: u64,
@@ -41,8 +43,8 @@ impl<T> Clone for Node<T> {
     fn clone(&self) -> Self {
         Self {
             part: self.part.clone(),
-            exact: self.exact.clone(),
-            prefix: self.prefix.clone(),
+            own: self.own.clone(),
+            exact: self.exact,
             below: self.below.clone(),
             min_order: self.min_order,
         }
@@ -86,11 +88,11 @@ impl<T> Tree<T> {
         let mut node = &self.root;
         let mut rest = path;
         loop {
-            if let Some(prefix) = node.prefix.first() {
+            if let Some(prefix) = node.prefixes().first() {
                 found.prefix = Some(prefix);
             }
             let Some(first) = rest.first() else {
-                found.exact = node.exact.first();
+                found.exact = node.exacts().first();
                 return found;
             };
             let next = node.below(*first).ok();
@@ -110,9 +112,9 @@ impl<T> Tree<T> {
         let mut node = &self.root;
         let mut rest = path;
         loop {
-            all.extend(&node.prefix);
+            all.extend(node.prefixes());
             let Some(first) = rest.first() else {
-                all.extend(&node.exact);
+                all.extend(node.exacts());
                 return all;
             };
             let next = node.below(*first).ok();
@@ -136,7 +138,7 @@ impl<T> Tree<T> {
         std::iter::from_fn(move || {
             let node = nodes.pop()?;
             nodes.extend(node.below.iter().rev().map(|below| &*below.node));
-            Some(node.exact.iter().chain(&node.prefix))
+            Some(node.own.iter())
         })
         .flatten()
     }
@@ -161,31 +163,58 @@ impl<T> Node<T> {
     fn leaf(part: &[u8]) -> Self {
         Self {
             part: part.into(),
-            exact: SmallVec::new(),
-            prefix: SmallVec::new(),
+            own: SmallVec::new(),
+            exact: 0,
             below: SmallVec::new(),
             min_order: u64::MAX,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefix.is_empty() && self.below.is_empty()
+        self.own.is_empty() && self.below.is_empty()
     }
 
     fn below(&self, first: u8) -> Result<usize, usize> {
         self.below.binary_search_by_key(&first, |below| below.first)
     }
 
-    fn same(&mut self, modifier: UrlModifier) -> &mut Same<T> {
-        match modifier {
-            UrlModifier::Exact => &mut self.exact,
-            _ => &mut self.prefix,
+    fn exacts(&self) -> &[Arc<Location<T>>] {
+        self.own.get(..self.exact).unwrap_or_default()
+    }
+
+    fn prefixes(&self) -> &[Arc<Location<T>>] {
+        self.own.get(self.exact..).unwrap_or_default()
+    }
+
+    /// Takes the url of that text away; says whether there was one.
+    fn take(&mut self, url: &UrlPattern) -> bool {
+        let before = self.own.len();
+        self.own.retain(|other| other.url != *url);
+        let taken = before - self.own.len();
+        if url.modifier() == UrlModifier::Exact {
+            self.exact -= taken;
+        }
+        taken > 0
+    }
+
+    /// Puts one that is not there in its place.
+    fn put(&mut self, location: Arc<Location<T>>) {
+        let is_older = |other: &Arc<Location<T>>| other.place() < location.place();
+        match location.url.modifier() {
+            UrlModifier::Exact => {
+                let at = self.exacts().partition_point(is_older);
+                self.own.insert(at, location);
+                self.exact += 1;
+            }
+            _ => {
+                let at = self.prefixes().partition_point(is_older);
+                self.own.insert(self.exact + at, location);
+            }
         }
     }
 
     fn refresh(&mut self) {
-        let own = self.exact.first().into_iter().chain(self.prefix.first());
-        let own = own.map(|location| location.order);
+        let own = self.own.iter().map(|location| location.order);
         let below = self.below.iter().map(|below| below.node.min_order);
         self.min_order = own.chain(below).min().unwrap_or(u64::MAX);
     }
@@ -194,12 +223,8 @@ impl<T> Node<T> {
     fn add(&mut self, rest: &[u8], location: Arc<Location<T>>) -> bool {
         let replaced = match rest.first() {
             None => {
-                let same = self.same(location.url.modifier());
-                let before = same.len();
-                same.retain(|other| other.url != location.url);
-                let replaced = same.len() < before;
-                let at = same.partition_point(|other| other.place() < location.place());
-                same.insert(at, location);
+                let replaced = self.take(&location.url);
+                self.put(location);
                 replaced
             }
             Some(&first) => match self.below(first) {
@@ -252,12 +277,7 @@ impl<T> Node<T> {
 
     fn remove(&mut self, rest: &[u8], url: &UrlPattern) -> bool {
         let removed = match rest.first() {
-            None => {
-                let same = self.same(url.modifier());
-                let before = same.len();
-                same.retain(|other| other.url != *url);
-                same.len() < before
-            }
+            None => self.take(url),
             Some(&first) => self.remove_below(first, rest, url),
         };
         self.refresh();
@@ -288,7 +308,7 @@ impl<T> Node<T> {
 
     /// A node without urls of its own and with one node below is one with it.
     fn joined(self) -> Self {
-        let ([], [], [only]) = (&*self.exact, &*self.prefix, &*self.below) else {
+        let ([], [only]) = (&*self.own, &*self.below) else {
             return self;
         };
         let mut node = Node::clone(&only.node);

@@ -31,7 +31,7 @@ fn main() {
                 })
                 .collect();
             let view = PoolView::build(scheduler, Stickiness::Off, members_of);
-            let pool = Pool::new(PoolKey::Rule(RuleId::from_number(1)), view);
+            let pool = Pool::new(PoolKey::Rule(RuleId::from_number(1)), view, 1);
             let pick = |number: u32, wanted| {
                 let client = IpAddr::V4(Ipv4Addr::from_bits(number));
                 black_box(pool.pick_request(client, wanted, 1, &TriedSet::new()));

@@ -36,7 +36,7 @@ pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
 pub use pick::{MAX_ATTEMPTS, Pick, TriedSet};
 pub use pool::Pool;
 pub use redirect::Redirect;
-pub use rule::Rule;
+pub use rule::{Routed, Rule};
 pub use rule_live::{
     DURATION_BOUNDS, FinishedRequest, GATEWAY_STATUSES, HistogramTotals, REQUEST_CLASSES,
     RequestTotals, RuleLive,

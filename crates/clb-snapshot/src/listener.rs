@@ -8,7 +8,7 @@ use clb_routing::Router;
 
 use crate::live::ListenerLive;
 use crate::pool::Pool;
-use crate::rule::Rule;
+use crate::rule::Routed;
 use crate::rule_live::RuleLive;
 use crate::tls::ServerTls;
 
@@ -18,7 +18,7 @@ pub enum Service {
     /// All to one pool: layer-4 listeners, and every listener of a classic load balancer.
     Pool(Arc<Pool>),
     /// By host and path: HTTP and HTTPS listeners of application-based load balancers.
-    Rules(Router<Arc<Rule>>),
+    Rules(Router<Routed>),
 }
 
 impl Service {
@@ -33,7 +33,7 @@ impl Service {
 }
 
 /// A listener as the workers serve it. Immutable; a changed listener is a new value that carries
-/// over its pools, `live`, `requests` and, unless its address changed, `sockets`.
+/// over its pools, `live`, `unruled` and, unless its address changed, `sockets`.
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// Its id.
@@ -48,14 +48,25 @@ pub struct Listener {
     pub service: Service,
     /// Its live state.
     pub live: Arc<ListenerLive>,
-    /// HTTP and HTTPS: the requests that belong to no rule, for none matched or the load balancer
-    /// is classic. Belongs to the id, as `live` does.
-    pub requests: Arc<RuleLive>,
+    /// HTTP and HTTPS: the requests that belong to no rule. Belongs to the id, as `live` does.
+    pub unruled: Arc<RuleLive>,
     /// What the next TLS handshake is done with; an HTTPS listener without it takes no connection.
     /// `None` for other protocols.
     pub tls: Option<Arc<ServerTls>>,
     /// Its sockets, one for each worker.
     pub sockets: Arc<ListenSockets>,
+}
+
+impl Listener {
+    /// HTTP and HTTPS: where requests are counted that belong to no rule, for none matched or the
+    /// load balancer is classic.
+    #[must_use]
+    pub fn requests(&self) -> &RuleLive {
+        match &self.service {
+            Service::Pool(pool) => pool.requests(),
+            Service::Rules(_) => &self.unruled,
+        }
+    }
 }
 
 /// The listening sockets of one listener. Each worker takes its own, once, and closes it when the

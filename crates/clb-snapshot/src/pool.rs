@@ -11,6 +11,7 @@ use clb_model::{BindingId, PoolKey, Scheduler};
 use crate::live::Counted;
 use crate::passive::PASSIVE_OUT_MS;
 use crate::pick::{Pick, TriedSet};
+use crate::rule_live::RuleLive;
 use crate::view::{Member, PoolView, Stickiness};
 
 /// A pool. It belongs to its key for as long as that exists: who compiles a new
@@ -25,20 +26,22 @@ pub struct Pool {
     view: ArcSwap<PoolView>,
     /// From this time on nobody is out for failures that traffic met.
     out_until_ms: AtomicU64,
+    requests: RuleLive,
     /// Held while a member is taken out, so that no two take out the last two.
     taking_out: Mutex<()>,
 }
 
 impl Pool {
-    /// A pool with its first view.
+    /// A pool with its first view, for a plane of `workers` workers.
     #[must_use]
-    pub fn new(key: PoolKey, view: PoolView) -> Self {
+    pub fn new(key: PoolKey, view: PoolView, workers: usize) -> Self {
         Self {
             key,
             name: key.to_string().into(),
             cursor: Cursor::new(),
             view: ArcSwap::from_pointee(view),
             out_until_ms: AtomicU64::new(0),
+            requests: RuleLive::new(workers),
             taking_out: Mutex::new(()),
         }
     }
@@ -53,6 +56,12 @@ impl Pool {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// HTTP: what was counted of its rule's or listener's requests.
+    #[must_use]
+    pub fn requests(&self) -> &RuleLive {
+        &self.requests
     }
 
     /// The view that picks are made from now.

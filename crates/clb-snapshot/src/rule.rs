@@ -6,10 +6,9 @@ use clb_model::{DomainPattern, RuleId, UrlPattern};
 
 use crate::pool::Pool;
 use crate::redirect::Redirect;
-use crate::rule_live::RuleLive;
 
 /// A rule as the workers serve it. Immutable; a changed rule is a new value that carries over its
-/// pool and `live`.
+/// pool, which has its counts.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// Its id.
@@ -20,8 +19,35 @@ pub struct Rule {
     pub url: UrlPattern,
     /// Where its requests are sent away to; the pool gets none of them then.
     pub redirect: Option<Box<Redirect>>,
-    /// Where its requests go.
+    /// Where its requests go, and where they are counted.
     pub pool: Arc<Pool>,
-    /// Its live state.
-    pub live: Arc<RuleLive>,
+}
+
+/// What a router has for a rule. A request that goes to the pool touches nothing else of the rule:
+/// with thousands of them, none of it would be in a cache (ADR 19).
+#[derive(Debug, Clone)]
+pub enum Routed {
+    /// Its requests go to its pool.
+    To(Arc<Pool>, Arc<Rule>),
+    /// They are sent away to another address.
+    Away(Arc<Rule>),
+}
+
+impl Routed {
+    /// The rule itself.
+    #[must_use]
+    pub fn rule(&self) -> &Arc<Rule> {
+        match self {
+            Self::To(_, rule) | Self::Away(rule) => rule,
+        }
+    }
+}
+
+impl From<Arc<Rule>> for Routed {
+    fn from(rule: Arc<Rule>) -> Self {
+        match rule.redirect {
+            Some(_) => Self::Away(rule),
+            None => Self::To(Arc::clone(&rule.pool), rule),
+        }
+    }
 }

@@ -312,7 +312,8 @@ fn served_pools(service: Option<&Service>) -> HashMap<PoolKey, &Arc<Pool>> {
     match service {
         Some(Service::Rules(router)) => router
             .iter()
-            .map(|route| (route.value.pool.key(), &route.value.pool))
+            .map(|route| &route.value.rule().pool)
+            .map(|pool| (pool.key(), pool))
             .collect(),
         Some(Service::Pool(_)) | None => HashMap::new(),
     }

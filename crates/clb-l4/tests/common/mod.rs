@@ -105,9 +105,9 @@ impl Served {
             lb: LbId::from_number(1),
             addr,
             protocol: Protocol::Tcp,
-            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, WORKERS))),
             live: Arc::new(Live::new(WORKERS)),
-            requests: Arc::new(RuleLive::new(WORKERS)),
+            unruled: Arc::new(RuleLive::new(WORKERS)),
             tls: None,
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });

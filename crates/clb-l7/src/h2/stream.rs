@@ -169,7 +169,7 @@ impl Stream {
             .shared
             .cell()
             .with(|listener| (target(listener, &request, local), listener.addr.port()));
-        let (pool, requests) = match target {
+        let pool = match target {
             Ok(target) => target,
             Err(instead) => {
                 return answer(GatewayAnswer::instead(instead, id, &request, true));
@@ -197,7 +197,6 @@ impl Stream {
             sticky: Sticky::of(&request, &pool, local, &settings.session_cookie),
             pool,
             may_share_backend: request.may_share_backend(),
-            requests,
             started: local.now(),
             // HTTP/2 has a place for trailer fields in every message.
             answer_to: AnswerTo {
@@ -241,13 +240,13 @@ impl Stream {
             }
             Ok(Outcome::Keep | Outcome::Close | Outcome::Linger) => Done::Answered,
             Ok(Outcome::Tunnel(tunnel)) => {
-                order.requests.record(local.worker(), &finished);
+                order.pool.requests().record(local.worker(), &finished);
                 return tunnel::relay(self, *tunnel).await;
             }
             Ok(Outcome::Cut(_)) => self.break_off(Reason::INTERNAL_ERROR, Done::Cut),
             Ok(Outcome::Reset) => self.break_off(Reason::CANCEL, Done::Cancelled),
         };
-        order.requests.record(local.worker(), &finished);
+        order.pool.requests().record(local.worker(), &finished);
         done
     }
 

@@ -13,7 +13,8 @@ use clb_model::{
 use clb_routing::Router;
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Redirect, RequestTotals, Rule, RuleLive, ServerTls, Service, Snapshot, Stickiness,
+    PoolView, Redirect, RequestTotals, Routed, Rule, RuleLive, ServerTls, Service, Snapshot,
+    Stickiness,
 };
 use tokio::runtime::Builder;
 
@@ -58,18 +59,6 @@ impl Plane {
         let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
         let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
         let addr = sockets[0].local_addr().unwrap();
-        let members = (0..)
-            .zip(backends)
-            .map(|(number, addr)| Member {
-                binding: BindingId(number),
-                addr: *addr,
-                weight: Weight::try_from(10).unwrap(),
-                health: MemberHealth::Off,
-                live: Arc::new(Live::new(WORKERS)),
-            })
-            .collect();
-        let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
-        let pool = Arc::new(Pool::new(PoolKey::Listener(id), view));
         let listener = Arc::new(Listener {
             id,
             lb: LbId::from_number(1),
@@ -79,11 +68,11 @@ impl Plane {
                 None => Protocol::Http,
             },
             service: match rules {
-                [] => Service::Pool(pool),
-                rules => Service::Rules(router(rules, &pool)),
+                [] => Service::Pool(pool(PoolKey::Listener(id), backends)),
+                rules => Service::Rules(router(rules, backends)),
             },
             live: Arc::new(Live::new(WORKERS)),
-            requests: Arc::new(RuleLive::new(WORKERS)),
+            unruled: Arc::new(RuleLive::new(WORKERS)),
             tls,
             sockets: Arc::new(ListenSockets::tcp(sockets)),
         });
@@ -141,8 +130,9 @@ impl Served<'_> {
             panic!("the listener has no rules");
         };
         let is_it = |rule: &Rule| rule.domain.as_str() == domain && rule.url.as_str() == url;
-        let mut rules = router.iter().map(|route| route.value);
-        rules.find(|rule| is_it(rule)).unwrap().live.totals()
+        let mut rules = router.iter().map(|route| route.value.rule());
+        let rule = rules.find(|rule| is_it(rule)).unwrap();
+        rule.pool.requests().totals()
     }
 
     /// What its handshakes are done with now.
@@ -162,7 +152,7 @@ impl Served<'_> {
                 protocol: old.protocol,
                 service: old.service.clone(),
                 live: Arc::clone(&old.live),
-                requests: Arc::clone(&old.requests),
+                unruled: Arc::clone(&old.unruled),
                 tls,
                 sockets: Arc::clone(&old.sockets),
             }))
@@ -176,8 +166,23 @@ impl Drop for Served<'_> {
     }
 }
 
+fn pool(key: PoolKey, backends: &[SocketAddr]) -> Arc<Pool> {
+    let members = (0..)
+        .zip(backends)
+        .map(|(number, addr)| Member {
+            binding: BindingId(number),
+            addr: *addr,
+            weight: Weight::try_from(10).unwrap(),
+            health: MemberHealth::Off,
+            live: Arc::new(Live::new(WORKERS)),
+        })
+        .collect();
+    let view = PoolView::build(Scheduler::Wrr, Stickiness::Off, members);
+    Arc::new(Pool::new(key, view, WORKERS))
+}
+
 /// The rules, and one for the barrier.
-fn router(rules: &[RuleOf], pool: &Arc<Pool>) -> Router<Arc<Rule>> {
+fn router(rules: &[RuleOf], backends: &[SocketAddr]) -> Router<Routed> {
     let barrier = RuleOf {
         domain: "test",
         url: BARRIER,
@@ -194,15 +199,17 @@ fn router(rules: &[RuleOf], pool: &Arc<Pool>) -> Router<Arc<Rule>> {
                 path: PathMap::of(&url, &UrlPattern::parse(target).unwrap()),
             })
         });
+        let id = RuleId::from_number(number);
         let rule = Rule {
-            id: RuleId::from_number(number),
+            id,
             domain: domain.clone(),
             url: url.clone(),
             redirect,
-            pool: Arc::clone(pool),
-            live: Arc::new(RuleLive::new(WORKERS)),
+            pool: pool(PoolKey::Rule(id), backends),
         };
-        router.with(&domain, &url, number, Arc::new(rule)).unwrap()
+        router
+            .with(&domain, &url, number, Arc::new(rule).into())
+            .unwrap()
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn write(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fm
         .iter()
         .filter(|listener| listener.protocol.is_layer7())
         .flat_map(|listener| {
-            counted(listener_labels(listener), &listener.requests)
+            counted(listener_labels(listener), listener.requests())
                 .into_iter()
                 .chain(of_rules(listener))
         })
@@ -40,8 +40,8 @@ fn of_rules(listener: &Listener) -> impl Iterator<Item = Counted> {
     let rules = router.into_iter().flat_map(|router| router.iter());
     rules.filter_map(|route| {
         let mut labels = listener_labels(listener);
-        labels.push(("rule", route.value.id.to_string()));
-        counted(labels, &route.value.live)
+        labels.push(("rule", route.value.rule().id.to_string()));
+        counted(labels, route.value.rule().pool.requests())
     })
 }
 
@@ -156,9 +156,9 @@ mod tests {
             lb: LbId::from_number(1),
             addr: ([127, 0, 0, 1], 80).into(),
             protocol,
-            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, 2))),
             live: Arc::new(Live::new(2)),
-            requests: Arc::new(RuleLive::new(2)),
+            unruled: Arc::new(RuleLive::new(2)),
             tls: None,
             sockets: Arc::new(ListenSockets::tcp(Vec::new())),
         })
@@ -186,14 +186,13 @@ mod tests {
                 domain: domain.clone(),
                 url: UrlPattern::parse(url).unwrap(),
                 redirect: None,
-                pool: Arc::new(Pool::new(PoolKey::Rule(id), view)),
-                live: Arc::new(RuleLive::new(2)),
+                pool: Arc::new(Pool::new(PoolKey::Rule(id), view, 2)),
             })
         };
         let (busy, idle) = (rule(1, "/busy"), rule(2, "/idle"));
         let router = Router::new()
-            .with(&domain, &busy.url, 1, Arc::clone(&busy))
-            .and_then(|router| router.with(&domain, &idle.url, 2, Arc::clone(&idle)));
+            .with(&domain, &busy.url, 1, Arc::clone(&busy).into())
+            .and_then(|router| router.with(&domain, &idle.url, 2, Arc::clone(&idle).into()));
         let listener = Listener {
             service: Service::Rules(router.unwrap()),
             ..Listener::clone(&listener(1, Protocol::Http))
@@ -205,7 +204,7 @@ mod tests {
             is_gateways: true,
             took: Duration::ZERO,
         };
-        busy.live.record(1, &request);
+        busy.pool.requests().record(1, &request);
         let metrics = Metrics::new("1", board, ControlFigures::default);
         let text = metrics.text().unwrap();
         let labels = format!("{labels},rule=\"{}\"", busy.id);
@@ -239,10 +238,11 @@ mod tests {
                 is_gateways: status == 503,
                 took: Duration::from_millis(millis),
             };
-            busy.requests.record(worker, &request);
+            busy.requests().record(worker, &request);
         }
-        busy.requests.count_bytes(0, 100, 2_000);
-        busy.requests.record_connect(1, Duration::from_micros(400));
+        busy.requests().count_bytes(0, 100, 2_000);
+        busy.requests()
+            .record_connect(1, Duration::from_micros(400));
 
         let text = Metrics::new("1", board, ControlFigures::default)
             .text()

@@ -59,9 +59,9 @@ mod tests {
             lb: LbId::from_number(1),
             addr: ([127, 0, 0, 1], 443).into(),
             protocol: Protocol::Https,
-            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+            service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, 1))),
             live: Arc::new(Live::new(1)),
-            requests: Arc::new(RuleLive::new(1)),
+            unruled: Arc::new(RuleLive::new(1)),
             tls: tls.map(Arc::new),
             sockets: Arc::new(ListenSockets::tcp(Vec::new())),
         })

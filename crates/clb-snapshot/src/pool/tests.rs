@@ -20,6 +20,7 @@ impl Fixture {
             pool: Pool::new(
                 PoolKey::Listener(ListenerId::from_number(1)),
                 PoolView::build(scheduler, Stickiness::Off, Vec::new()),
+                1,
             ),
             lives: weights.iter().map(|_| Arc::new(Live::new(1))).collect(),
             persistence: Persistence::new(100),

@@ -12,9 +12,9 @@ fn listener(number: u64) -> Arc<Listener> {
         lb: LbId::from_number(1),
         addr: ([127, 0, 0, 1], 80).into(),
         protocol: Protocol::Tcp,
-        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view))),
+        service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, 1))),
         live: Arc::new(Live::new(1)),
-        requests: Arc::new(RuleLive::new(1)),
+        unruled: Arc::new(RuleLive::new(1)),
         tls: None,
         sockets: Arc::new(ListenSockets::tcp(Vec::new())),
     })

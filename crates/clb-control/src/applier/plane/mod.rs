@@ -208,7 +208,7 @@ impl Plane {
             ListenerService::Rules { .. } => Service::Rules(Router::new()),
             ListenerService::Own { .. } | ListenerService::Instance { .. } => {
                 let key = PoolKey::Listener(listener.id);
-                Service::Pool(Arc::new(Pool::new(key, pools::empty_view())))
+                Service::Pool(Arc::new(Pool::new(key, pools::empty_view(), workers)))
             }
         };
         self.snapshot = self.snapshot.insert(Arc::new(Listener {
@@ -218,7 +218,7 @@ impl Plane {
             protocol: listener.protocol,
             service,
             live: Arc::new(Live::new(workers)),
-            requests: Arc::new(RuleLive::new(workers)),
+            unruled: Arc::new(RuleLive::new(workers)),
             tls: bound.tls,
             sockets: Arc::new(bound.sockets),
         }));

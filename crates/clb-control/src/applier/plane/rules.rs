@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clb_model::{Change, ListenerId, Object, PathMap, PoolKey, Rule as Model, RuleId};
 use clb_routing::{PatternError, Router};
-use clb_snapshot::{Listener, Pool, Redirect, Rule, RuleLive, Service};
+use clb_snapshot::{Listener, Pool, Redirect, Routed, Rule, Service};
 
 use super::{Plane, pools};
 use crate::applier::health::Health;
@@ -13,7 +13,7 @@ use crate::applier::health::Health;
 /// What a task's changes make of the rules.
 #[derive(Default)]
 pub(super) struct Routes {
-    routers: BTreeMap<ListenerId, Router<Arc<Rule>>>,
+    routers: BTreeMap<ListenerId, Router<Routed>>,
     /// New values; none for a rule that is gone.
     rules: Vec<(RuleId, Option<Arc<Rule>>)>,
 }
@@ -91,8 +91,8 @@ impl Plane {
     fn router_of<'r>(
         &self,
         listener: ListenerId,
-        routers: &'r mut BTreeMap<ListenerId, Router<Arc<Rule>>>,
-    ) -> Option<&'r mut Router<Arc<Rule>>> {
+        routers: &'r mut BTreeMap<ListenerId, Router<Routed>>,
+    ) -> Option<&'r mut Router<Routed>> {
         if self.state.listener(listener).is_none() || self.unbound.contains_key(&listener) {
             return None;
         }
@@ -109,12 +109,12 @@ impl Plane {
     /// A rule's new value, with the pool and counts that it has already. A new pool is empty until
     /// it is refreshed.
     fn compile_rule(&self, rule: &Model) -> Arc<Rule> {
-        let (pool, live) = match self.rules.get(&rule.id) {
-            Some(known) => (Arc::clone(&known.pool), Arc::clone(&known.live)),
+        let pool = match self.rules.get(&rule.id) {
+            Some(known) => Arc::clone(&known.pool),
             None => {
                 let workers = self.board.workers().len();
-                let pool = Pool::new(PoolKey::Rule(rule.id), pools::empty_view());
-                (Arc::new(pool), Arc::new(RuleLive::new(workers)))
+                let key = PoolKey::Rule(rule.id);
+                Arc::new(Pool::new(key, pools::empty_view(), workers))
             }
         };
         Arc::new(Rule {
@@ -123,7 +123,6 @@ impl Plane {
             url: rule.url.clone(),
             redirect: self.redirect(rule).map(Box::new),
             pool,
-            live,
         })
     }
 
@@ -188,9 +187,14 @@ impl Plane {
 }
 
 fn with(
-    router: &Router<Arc<Rule>>,
+    router: &Router<Routed>,
     rule: &Model,
     value: &Arc<Rule>,
-) -> Result<Router<Arc<Rule>>, PatternError> {
-    router.with(&rule.domain, &rule.url, rule.order, Arc::clone(value))
+) -> Result<Router<Routed>, PatternError> {
+    router.with(
+        &rule.domain,
+        &rule.url,
+        rule.order,
+        Arc::clone(value).into(),
+    )
 }
