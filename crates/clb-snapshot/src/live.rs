@@ -66,8 +66,8 @@ struct OpenConnections {
 #[derive(Debug, Default)]
 struct Tasks {
     first: Option<Option<AbortHandle>>,
-    /// Their keys are one higher.
-    more: Slab<Option<AbortHandle>>,
+    /// Their keys are one higher. Elsewhere in memory, so that a worker's part is short.
+    more: Option<Box<Slab<Option<AbortHandle>>>>,
 }
 
 impl Tasks {
@@ -76,26 +76,32 @@ impl Tasks {
             self.first = Some(task);
             return 0;
         }
-        self.more.insert(task).saturating_add(1)
+        let more = self.more.get_or_insert_default();
+        more.insert(task).saturating_add(1)
     }
 
     fn get_mut(&mut self, key: usize) -> Option<&mut Option<AbortHandle>> {
         match key.checked_sub(1) {
             None => self.first.as_mut(),
-            Some(key) => self.more.get_mut(key),
+            Some(key) => self.more.as_mut()?.get_mut(key),
         }
     }
 
     fn remove(&mut self, key: usize) {
         match key.checked_sub(1) {
             None => self.first = None,
-            Some(key) => drop(self.more.try_remove(key)),
+            Some(key) => {
+                if let Some(more) = &mut self.more {
+                    drop(more.try_remove(key));
+                }
+            }
         }
     }
 
     /// The handles that are known.
     fn handles(&self) -> impl Iterator<Item = &AbortHandle> {
-        let more = self.more.iter().filter_map(|(_, task)| task.as_ref());
+        let more = self.more.iter().flat_map(|more| more.iter());
+        let more = more.filter_map(|(_, task)| task.as_ref());
         self.first.iter().flatten().chain(more)
     }
 }
