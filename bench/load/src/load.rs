@@ -62,10 +62,16 @@ pub(crate) fn run(options: &Options, rate: Option<u32>, renew: bool) -> anyhow::
         None => Pace::Closed { end },
     };
     let client = options.tls.client()?;
+    let exchange = Exchange::new(&options.exchange, renew)?;
+    ensure!(
+        client.is_none() || exchange.body == 0,
+        "--body {}: not with --tls",
+        exchange.body
+    );
     let mut load = Run {
         poll: Poll::new()?,
         options,
-        exchange: Exchange::new(&options.exchange, renew)?,
+        exchange,
         scratch: Scratch::new(),
         pace,
         renew,

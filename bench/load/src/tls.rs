@@ -23,7 +23,7 @@ const READ: usize = 64 << 10;
 #[group(skip)]
 pub(crate) struct Options {
     /// Speak TLS, and trust the certificates in this PEM file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["echo", "body"])]
+    #[arg(long, value_name = "FILE")]
     tls: Option<PathBuf>,
     /// The only version offered
     #[arg(long, default_value = "1.3", requires = "tls")]
@@ -176,35 +176,42 @@ pub(crate) enum Received {
 }
 
 /// One session.
-pub(crate) struct Session(Box<ClientConnection>);
+pub(crate) struct Session {
+    connection: Box<ClientConnection>,
+    /// The other side has ended it. Some wait for our end before they close the connection.
+    ended: bool,
+}
 
 impl Session {
     /// Nothing is sent yet.
     pub(crate) fn new(client: &Client) -> io::Result<Self> {
         ClientConnection::new(Arc::clone(&client.config), client.name.clone())
-            .map(|connection| Self(Box::new(connection)))
+            .map(|connection| Self {
+                connection: Box::new(connection),
+                ended: false,
+            })
             .map_err(io::Error::other)
     }
 
     /// Whether requests must wait.
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.0.is_handshaking()
+        self.connection.is_handshaking()
     }
 
     /// Whether the handshake, which has ended, resumed an earlier session.
     pub(crate) fn resumed(&self) -> bool {
-        self.0.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Takes a whole head, to be sent by `flush`.
     pub(crate) fn take(&mut self, head: &[u8]) -> io::Result<()> {
-        self.0.writer().write_all(head)
+        self.connection.writer().write_all(head)
     }
 
     /// Sends as much as the socket takes of what waits.
     pub(crate) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        while self.0.wants_write() {
-            match self.0.write_tls(stream) {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(stream) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 other => other?,
             };
@@ -220,6 +227,9 @@ impl Session {
         buffers: &mut Buffers,
     ) -> Result<Received, &'static str> {
         buffers.plain.clear();
+        if self.ended {
+            return Ok(Received::End);
+        }
         let count = match stream.read(&mut buffers.cipher) {
             Ok(0) => return Ok(Received::End),
             Ok(count) => count,
@@ -228,20 +238,24 @@ impl Session {
         };
         let mut cipher = buffers.cipher.get(..count).unwrap_or_default();
         while !cipher.is_empty() {
-            let taken = self.0.read_tls(&mut cipher).map_err(|_| "TLS input full")?;
+            let taken = self
+                .connection
+                .read_tls(&mut cipher)
+                .map_err(|_| "TLS input full")?;
             let state = self
-                .0
+                .connection
                 .process_new_packets()
                 .map_err(|error| cause(&error))?;
             match state.plaintext_bytes_to_read() {
                 0 => {}
                 fresh => {
-                    let mut part = self.0.reader().take(fresh as u64);
+                    let mut part = self.connection.reader().take(fresh as u64);
                     part.read_to_end(&mut buffers.plain)
                         .map_err(|_| "TLS output lost")?;
                 }
             }
             if state.peer_has_closed() || taken == 0 {
+                self.ended = true;
                 return Ok(Received::End);
             }
         }
