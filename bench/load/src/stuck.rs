@@ -48,6 +48,8 @@ enum Kind {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.rate > 0, "--rate 0: at least 1");
     let client = options.tls.client()?.context("--tls is needed")?;
+    // It shares the load's core, and must delay neither the load generator nor the backend.
+    rustix::process::nice(19)?;
     // Made before, so that the flood takes no more of the load's core than it must; each its own, for a
     // proxy might know one that it has seen before.
     let hellos: Vec<_> = (0..options.connections)
