@@ -13,6 +13,8 @@ from . import machine
 from .process import Process
 
 CIPHER = "TLS_AES_256_GCM_SHA384"
+# Octets of each answer's body.
+SIZE = 256
 # What it runs longer than the window at its end, in seconds: the window is over before it stops.
 MARGIN = 0.3
 # The fields that clb-bench sends over HTTP/1.1, see load/src/exchange.rs.
@@ -35,7 +37,7 @@ def load(bench, proxy, connections, streams):
             machine.find("h2load"), "-c", connections, "-m", streams, "-t", 1, "-D", f"{milliseconds}ms",
             "--npn-list=h2", f"--tls13-ciphers={CIPHER}", "--groups=X25519", "--log-file", log,
             "--connect-to", f"{address}:{port}", *(part for field in FIELDS.items() for part in ("-H", ": ".join(field))),
-            f"https://www.example.com:{port}/?size=256",
+            f"https://www.example.com:{port}/?size={SIZE}",
         ]  # fmt: skip
         with Process(command, bench.cores.load, said) as process:
             time.sleep(bench.warm_up)
@@ -62,6 +64,10 @@ def _check(proxy, text):
     counts = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text)
     if not counts or any(map(int, counts.groups())):
         raise RuntimeError(f"{proxy.name}: requests of h2load failed: {text[-2000:]}")
+    done, data = re.search(r"(\d+) succeeded", text), re.search(r"\((\d+)\) data", text)
+    # What was under way when it stopped may have brought its body and not its end.
+    if not done or not data or not 0 <= int(data[1]) - int(done[1]) * SIZE <= 1000 * SIZE:
+        raise RuntimeError(f"{proxy.name}: the answers had not {SIZE} octets each: {text[-2000:]}")
 
 
 def _found(log, before, after):
@@ -83,7 +89,7 @@ def _found(log, before, after):
         "failures": sum(failures.values()),
         "failure_causes": failures,
         "unsent": 0,
-        "bytes_in": 256 * len(times),
+        "bytes_in": SIZE * len(times),
         "bytes_out": 0,
         "seconds": (end - begin) / 1e6,
         "cpu_seconds": after[1] - before[1],
