@@ -106,7 +106,8 @@ def arguments(what):
     options = parser.parse_args()
     if options.smoke:
         options.rounds, options.seconds, options.warm_up, options.idle = 1, 0.15, 0.05, 100
-        options.flood, options.flood_rate, options.flood_rounds, options.flood_seconds = 200, 500, 1, 0.15
+        if what == "https":
+            options.flood, options.flood_rate, options.flood_rounds, options.flood_seconds = 200, 500, 1, 0.15
         if what == "http":
             options.domains, options.rate, options.change_rate, options.change_rounds, options.change_seconds = 10, 1000, 500, 1, 1.0
     kinds = options.proxies.split(",")
