@@ -1,4 +1,4 @@
-"""What bench/http and bench/tcp are made of.
+"""What bench/http, bench/https and bench/tcp are made of.
 
     machine    cores, packages, versions, and what /proc says about processes
     process    programs that are pinned to a core and end with us
@@ -6,7 +6,9 @@
     proxies    the floor, nginx and HAProxy, each configured for a setup
     gateway    clbd, configured through its Action API
     workloads  what is measured, and the paired rounds
+    h2         HTTP/2 load by h2load
     special    idle connections, and a change of the configuration under load
+    flood      handshakes that are never finished
     targets    what clbd must reach
     stats      medians and quartiles
     report     the Markdown

@@ -68,7 +68,7 @@ class Clbd(Proxy):
     def _http(self, port):
         """An application instance with the setup's rules, all bound to the one backend."""
         self.balancer, vip = self.api.create_load_balancer(forward=1)
-        listeners = [{"loadBalancerPort": port, "protocol": 1}]
+        listeners = [{"loadBalancerPort": port, **self._protocol()}]
         own = {"loadBalancerId": self.balancer}
         (self.listener,) = self.api.call("CreateForwardLBSeventhLayerListeners", {**own, "listeners": listeners})["listenerIds"]
         own["listenerId"] = self.listener
@@ -76,6 +76,11 @@ class Clbd(Proxy):
             self._done("CreateForwardLBListenerRules", {"rules": [_rule(*pair) for pair in self.setup.rules[first : first + RULES_PER_CALL]]})
         self._done("RegisterInstancesWithForwardLBSeventhListener", {"backends": [self._backend()]})
         return vip
+
+    def _protocol(self):
+        if not self.setup.tls:
+            return {"protocol": 1}
+        return {"protocol": 4, "SSLMode": "unidirectional", **self.setup.tls.upload()}
 
     def _done(self, action, parameters):
         return self.api.done(action, {"loadBalancerId": self.balancer, "listenerId": self.listener, **parameters})

@@ -1,4 +1,4 @@
-"""The command line of bench/http and bench/tcp."""
+"""The command line of bench/http, bench/https and bench/tcp."""
 
 import argparse
 import contextlib
@@ -11,16 +11,22 @@ import tempfile
 import time
 import xml.etree.ElementTree
 
-from . import ROOT, machine, special, tool
+from harness.certs import Authority
+
+from . import ROOT, flood, machine, special, tool
 from .chart import draw
 from .gateway import Clbd
 from .proxies import Floor, Haproxy, HaproxyMap, Nginx, Setup
 from .report import Report
-from .workloads import HTTP, TCP, Workload, paired_rounds
+from .workloads import HTTP, HTTPS, TCP, Workload, paired_rounds
 
 KINDS = ("floor", "clbd", "nginx", "haproxy")
+WORKLOADS = {"http": HTTP, "https": HTTPS, "tcp": TCP}
+SPECIAL = {"http": ["idle", "change"], "https": ["flood"], "tcp": ["idle"]}
+"""What `--only` knows beside the workloads."""
 FIXED_RATE = 10_000
 CHANGE_RATE = 8_000
+FLOOD_RATE = 2_000
 
 
 class Bench:
@@ -33,7 +39,9 @@ class Bench:
         self.seconds = options.seconds
         self.warm_up = options.warm_up
         self.fleets = {}
-        self.rate = self.change_rate = 0
+        self.rate = self.change_rate = self.flood_rate = 0
+        self.trusted = None
+        """The file of the CA that has signed the proxies' certificates."""
         self._targets = self.root / "requests"
         self._folders = itertools.count()
 
@@ -49,7 +57,18 @@ class Bench:
         self._targets.write_text("".join(f"{domain} {path}page\n" for domain, path in rules), encoding="ascii")
 
     def requests(self, setup):
-        return ["--requests", str(self._targets)] if setup == "many" else []
+        """What clb-bench needs to ask a proxy of this setup."""
+        if setup == "many":
+            return ["--requests", str(self._targets)]
+        return ["--tls", str(self.trusted)] if setup in ("p256", "rsa") else []
+
+    def tls_setups(self, backend):
+        """HTTPS with certificates of both kinds, made here."""
+        machine.need(lambda: machine.find("openssl"), "openssl")
+        machine.need(lambda: machine.find("h2load"), "nghttp2-client")
+        authority = Authority(self.root / "certificates")
+        self.trusted = authority.file
+        return {"p256": Setup(backend, tls=authority.pair("p256")), "rsa": Setup(backend, tls=authority.pair("rsa", rsa=2048))}
 
     def start_fleet(self, stack, key, proxies, setup):
         folder = stack.enter_context(self.folder_for(key))
@@ -57,16 +76,24 @@ class Bench:
 
 
 def arguments(what):
+    known = [kind for kind in KINDS if what != "https" or kind != "floor"]  # the floor speaks no TLS
     parser = argparse.ArgumentParser(prog=f"bench/{what}", description=f"Measures clbd beside nginx and HAProxy: {what.upper()}. See bench/README.md.")
     parser.add_argument("--rounds", type=int, default=10, help="paired rounds (default 10)")
     parser.add_argument("--seconds", type=float, default=0.7, help="length of one run (default 0.7)")
     parser.add_argument("--warm-up", type=float, default=0.2, help="what runs before and is not measured (default 0.2)")
-    parser.add_argument("--proxies", default=",".join(KINDS), help=f"which (default {','.join(KINDS)})")
+    parser.add_argument("--proxies", default=",".join(known), help=f"which (default {','.join(known)})")
     parser.add_argument("--nginx", action="append", default=[], metavar="PATH", help="another nginx, beside the installed one")
     parser.add_argument("--haproxy", action="append", default=[], metavar="PATH", help="another HAProxy, beside the installed one")
     parser.add_argument("--given-only", action="store_true", help="leave the installed ones out where others are given")
     parser.add_argument("--only", default="", help="only these workloads, e.g. keepalive,rules,idle,change")
-    parser.add_argument("--idle", type=int, default=5000, help="idle connections (default 5000)")
+    if what != "https":
+        parser.add_argument("--idle", type=int, default=5000, help="idle connections (default 5000)")
+    if what == "https":
+        parser.add_argument("--flood", type=int, default=10_000, help="handshakes that are never finished (default 10000)")
+        parser.add_argument("--flood-kind", choices=("silent", "half", "hello"), default="hello", help="what their clients send: nothing, half a ClientHello, or all of it (default hello)")
+        parser.add_argument("--flood-rate", type=int, default=FLOOD_RATE, help=f"requests/s beside them, at most half of what the slowest proxy can (default {FLOOD_RATE})")
+        parser.add_argument("--flood-rounds", type=int, default=3, help="runs of each proxy without and with them (default 3)")
+        parser.add_argument("--flood-seconds", type=float, default=2.0, help="length of these runs (default 2)")
     if what == "http":
         parser.add_argument("--domains", type=int, default=1000, help="with 10 locations each (default 1000)")
         parser.add_argument("--rate", type=int, default=FIXED_RATE, help=f"requests/s of the fixed rate, at most half of what the slowest proxy can (default {FIXED_RATE})")
@@ -79,11 +106,13 @@ def arguments(what):
     options = parser.parse_args()
     if options.smoke:
         options.rounds, options.seconds, options.warm_up, options.idle = 1, 0.15, 0.05, 100
+        if what == "https":
+            options.flood, options.flood_rate, options.flood_rounds, options.flood_seconds = 200, 500, 1, 0.15
         if what == "http":
             options.domains, options.rate, options.change_rate, options.change_rounds, options.change_seconds = 10, 1000, 500, 1, 1.0
     kinds = options.proxies.split(",")
-    if unknown := set(kinds) - set(KINDS):
-        parser.error(f"--proxies: there is no {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    if unknown := set(kinds) - set(known):
+        parser.error(f"--proxies: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds and --seconds: more than 0")
     return options
@@ -122,28 +151,33 @@ def again(proxy, make=None):
 
 def calibrate(bench, options, setup):
     """The fixed rates: as asked for, but at most half of what the slowest proxy can do."""
-    if not hasattr(options, "rate"):
+    if not hasattr(options, "rate") and not hasattr(options, "flood"):
         return
     trial = Workload("trial", "trial", setup)
     slowest = min(trial.run(bench, proxy).rate for proxy in bench.fleets[setup].values())
     half = max(100, int(slowest / 2) // 100 * 100)
-    bench.rate, bench.change_rate = min(options.rate, half), min(options.change_rate, half)
+    if hasattr(options, "flood"):
+        bench.flood_rate = min(options.flood_rate, half)
+    else:
+        bench.rate, bench.change_rate = min(options.rate, half), min(options.change_rate, half)
 
 
 def measure(what, options, stack):
     bench = Bench(stack, options)
     proxies = chosen_proxies(options, what == "tcp")
     chosen = set(filter(None, options.only.split(",")))
-    known = [workload.key for workload in (HTTP if what == "http" else TCP)] + ["idle"] + (["change"] if what == "http" else [])
+    known = [workload.key for workload in WORKLOADS[what]] + SPECIAL[what]
     if unknown := chosen - set(known):
         raise SystemExit(f"bench: --only: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    workloads = [workload for workload in (HTTP if what == "http" else TCP) if not chosen or workload.key in chosen]
+    workloads = [workload for workload in WORKLOADS[what] if not chosen or workload.key in chosen]
     facts = machine.facts(bench.cores)
     backend = bench.tool.backend()
     if what == "http":
         rules = [(f"d{domain}.example.com", f"/l{location}/") for domain in range(options.domains) for location in range(10)]
         bench.write_requests(rules)
         setups = {"one": Setup(backend), "many": Setup(backend, rules=rules)}
+    elif what == "https":
+        setups = bench.tls_setups(backend)
     else:
         setups = {"echo": Setup(bench.tool.backend(echo=True), tcp=True), "bulk": Setup(backend, tcp=True)}
     first = next(iter(setups))
@@ -154,20 +188,25 @@ def measure(what, options, stack):
         calibrate(bench, options, first)
         results = paired_rounds(bench, workloads, options.rounds) if workloads else None
     parameters = f"{options.rounds} paired rounds of {options.seconds:g} s after {options.warm_up:g} s of warm-up; command: `{' '.join(['bench/' + what, *sys.argv[1:]])}`."
-    report = Report(f"{what.upper()}: clbd, nginx, HAProxy and the floor", facts, proxies, parameters)
+    report = Report(f"{what.upper()}: clbd, nginx{' and HAProxy' if what == 'https' else ', HAProxy and the floor'}", facts, proxies, parameters)
     failures = 0
     if results:
         report.add_targets(results)
         for workload in workloads:
             report.add_workload(results, workload, bench.rate)
             failures += sum(sum(results.values(workload.key, name, "failures")) for name in results.names)
-    if not chosen or "idle" in chosen:
+    if "idle" in SPECIAL[what] and (not chosen or "idle" in chosen):
         print("idle connections", file=sys.stderr, flush=True)
         exchange = ("--echo", "64") if what == "tcp" else ()
         rows = special.idle(bench, [again(proxy) for proxy in proxies], setups[first], options.idle, *exchange)
         report.add_idle(rows, what.upper())
         failures += sum(row["connections"] - row["open"] for row in rows)
-    if what == "http" and (not chosen or "change" in chosen):
+    if "flood" in SPECIAL[what] and (not chosen or "flood" in chosen):
+        print("unfinished handshakes", file=sys.stderr, flush=True)
+        runs = flood.floods(bench, [again(proxy) for proxy in proxies], "p256", setups["p256"], options)
+        report.add_floods(runs, options, bench.flood_rate)
+        failures += sum(found["failures"] for run in runs for found in run.all())
+    if "change" in SPECIAL[what] and (not chosen or "change" in chosen):
         print("changes under load", file=sys.stderr, flush=True)
         changing = [again(proxy) for proxy in proxies if proxy.change_name]
         changing += [again(proxy, HaproxyMap) for proxy in proxies if isinstance(proxy, Haproxy)]

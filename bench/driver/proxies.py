@@ -7,8 +7,9 @@ fields added, no access log.
 import os
 import signal
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from harness.certs import Pair
 from harness.claims import Claims
 
 from . import machine
@@ -25,6 +26,8 @@ class Setup:
     tcp: bool = False
     rules: list = field(default_factory=lambda: [("www.example.com", "/")])
     """Pairs of domain and path prefix; unused for TCP."""
+    tls: Pair | None = None
+    """The certificate and its key, for HTTPS and HTTP/2."""
 
     def domains(self):
         """A dict from domain to its paths."""
@@ -105,7 +108,7 @@ class Nginx(Proxy):
     def start(self, stack, bench, setup, folder):
         self.folder = folder / self.name
         (self.folder / "logs").mkdir(parents=True)
-        self.setup = Setup(setup.backend, setup.tcp, list(setup.rules))
+        self.setup = replace(setup, rules=list(setup.rules))
         claims = stack.enter_context(_releasing(Claims()))
         self.address = ("127.0.0.1", claims.port())
         self._configure()
@@ -149,13 +152,14 @@ events {{ worker_connections 16384; multi_accept on; accept_mutex off; use epoll
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
             if f"--without-http_{name}_module" not in self._about
         )
-        listen = f"listen {join(self.address)}"
+        tls = self.setup.tls
+        listen = f"listen {join(self.address)}{' ssl http2' if tls else ''}"
         servers = []
         for domain, paths in self.setup.domains().items():
             locations = "\n".join(f"        location {path} {{ proxy_pass http://app; }}" for path in paths)
             servers.append(f"    server {{\n        {listen};\n        server_name {domain};\n{locations}\n    }}")
         return f"""http {{
-{folders}
+{folders}{self._tls() if tls else ""}
     access_log off;
     tcp_nodelay on;
     keepalive_timeout 75s;
@@ -183,6 +187,15 @@ events {{ worker_connections 16384; multi_accept on; accept_mutex off; use epoll
 {chr(10).join(servers)}
 }}
 """
+
+    def _tls(self):
+        # In http, so that it holds for the default server too. nginx 1.22: http2 belongs to listen.
+        return f"""
+    ssl_certificate {self.setup.tls.certificate_file};
+    ssl_certificate_key {self.setup.tls.key_file};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:s:20m;
+    ssl_session_tickets on;"""
 
     def prepare_change(self, number):
         self.setup.rules.append(new_rule(number))
@@ -217,9 +230,9 @@ class Haproxy(Proxy):
     def configuration(self, setup):
         return f"""global
     nbthread 1
-    maxconn 9000
+{self._limits(setup)}
     maxpipes 500
-    stats socket {self.folder}/admin.sock level admin expose-fd listeners
+{self._tls_global(setup) if setup.tls else ""}    stats socket {self.folder}/admin.sock level admin expose-fd listeners
 defaults
     timeout connect 5s
     timeout client 75s
@@ -228,6 +241,17 @@ defaults
     option splice-request
     option splice-response
 {self._tcp(setup) if setup.tcp else self._http(setup)}"""
+
+    def _limits(self, setup):
+        # By itself HAProxy reckons with two files a connection. Handshakes that are not finished need one, and
+        # 20,000 files are enough for 10,000 of them.
+        return "    maxconn 16000\n    no strict-limits" if setup.tls else "    maxconn 9000"
+
+    def _tls_global(self, setup):
+        # HAProxy wants certificate and key in one file.
+        self.pem = self.folder / "certificate.pem"
+        self.pem.write_text(setup.tls.certificate + setup.tls.key, encoding="ascii")
+        return "    tune.ssl.cachesize 20000\n    ssl-default-bind-options ssl-min-ver TLSv1.2\n"
 
     def _tcp(self, setup):
         return f"""frontend front
@@ -242,12 +266,13 @@ backend app
     def _http(self, setup):
         one = len(setup.rules) == 1
         route = "default_backend app" if one else f"use_backend %[base,map_beg({self.map},none)]"
+        tls = f" ssl crt {self.pem} alpn h2,http/1.1" if setup.tls else ""
         return f"""    mode http
     option http-keep-alive
     option forwardfor
     http-reuse always
 frontend front
-    bind {join(self.address)} backlog 4096
+    bind {join(self.address)} backlog 4096{tls}
     {route}
 backend app
     server one {join(setup.backend)} pool-max-conn 1000

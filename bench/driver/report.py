@@ -133,6 +133,41 @@ class Report:
             ],
         )
 
+    def add_floods(self, runs, options, rate):
+        self.lines += [f"## {options.flood:,} handshakes that are never finished ({options.flood_kind}), beside {rate:,} HTTPS requests/s", ""]
+        rows = []
+        for run in runs:
+            growths = [run.growth(found) for found in (run.coming, run.beside)]
+            words = ["reached" if growth.median < targets.FLOOD_RATIO else "**missed**" for growth in growths]
+            rows.append(
+                (
+                    run.name,
+                    f"{median(run.held):,.0f}",
+                    f"{run.p99(run.calm):.2f}",
+                    f"{run.p99(run.coming):.2f}",
+                    growths[0],
+                    f"{run.p99(run.beside):.2f}",
+                    growths[1],
+                    sum(found["failures"] for found in run.all()),
+                    len(run.calm),
+                    f"while they come {words[0]}, held {words[1]}" if run.kind == "clbd" else "",
+                )
+            )
+        heads = [
+            "",
+            "of them held by the proxy when all had come",
+            "p99 ms without",
+            "while they come",
+            "ratio to without",
+            "while they are held",
+            "ratio to without",
+            "failures",
+            "n",
+            f"must: ratios < {targets.FLOOD_RATIO:g}",
+        ]
+        self.lines += table(heads, rows)
+        self._causes("Failures", ((run.name, run.all()) for run in runs))
+
     def add_changes(self, runs, rules, rate, seconds):
         self.lines += [f"## One rule added to {rules:,}, while {rate:,} requests/s run", ""]
         rows = []

@@ -25,6 +25,12 @@ RATIOS = [
     Target("connections", "better peer", 1.05, 0.95),
     Target("bulk", "nginx", 0.45, 0.35),
     Target("bulk", "haproxy", 0.55, 0.40),
+    Target("p256", "nginx", 0.50, 0.42),
+    Target("rsa", "nginx", 0.85, 0.79),
+    Target("resumed", "nginx", 0.60, 0.49),
+    Target("https", "nginx", 0.65, 0.55),
+    Target("answers", "nginx", 0.75, 0.60),
+    Target("h2", "better peer", 1.0, 0.90),
 ]
 
 IDLE_KIB = (3.0, 1.5)
@@ -32,6 +38,9 @@ IDLE_KIB = (3.0, 1.5)
 
 EFFECT_MS = (5.0, 1.0)
 """From the commit of a rule until it is in force, must and aim."""
+
+FLOOD_RATIO = 2.0
+"""By how much the p99 of other traffic may grow beside unfinished handshakes: less than this."""
 
 
 def verdict(value, must, aim):

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 
+from . import h2
 from .stats import Ratio, median
 
 MIB = 1 << 20
@@ -21,6 +22,8 @@ class Workload:
     connections: int = 64
     open: bool = False
     """At the bench's fixed rate instead of as fast as it goes."""
+    handshakes: str = ""
+    """What all TLS handshakes must be: "full" or "resumed"; "" if it does not matter."""
     per: str = "request"
     """What CPU time is divided by: "request", or "GiB" of bodies."""
 
@@ -28,7 +31,15 @@ class Workload:
         kind = "open" if self.open else "closed"
         more = ["--connections", self.connections, *self.options, *(["--rate", bench.rate] if self.open else [])]
         found = bench.tool.load(kind, proxy.address, proxy.pids(), bench.seconds, bench.warm_up, *map(str, more), *bench.requests(self.setup))
+        self._check(proxy, found)
         return Sample(found, self.per)
+
+    def _check(self, proxy, found):
+        """That the handshakes were what the workload says. Without a warm-up each slot's first one may still be a full one."""
+        full, resumed = found["full_handshakes"], found["resumed_handshakes"]
+        wrong = {"": 0, "full": resumed, "resumed": max(0, full - self.connections)}[self.handshakes]
+        if wrong or (self.handshakes and not full + resumed) or (self.handshakes == "resumed" and not resumed):
+            raise RuntimeError(f"{proxy.name}: {full} full and {resumed} resumed handshakes, where all had to be {self.handshakes}: {found}")
 
     @property
     def unit(self):
@@ -55,6 +66,15 @@ class Sample:
         return self.__dict__["found"][name]
 
 
+class H2Workload(Workload):
+    """HTTP/2 over TLS 1.3, with h2load as the client."""
+
+    def run(self, bench, proxy):
+        return Sample(h2.load(bench, proxy, self.connections, H2_STREAMS), self.per)
+
+
+H2_STREAMS = 8
+
 HTTP = [
     Workload("keepalive", "keep-alive, small answers", "one"),
     Workload("rate", "the same at a fixed rate", "one", open=True),
@@ -68,6 +88,21 @@ TCP = [
     Workload("connections", "connect, 64 octets echoed, close", "echo", ("--echo", 64, "--new-connections"), connections=32),
     Workload("pingpong", "64 octets to and fro", "echo", ("--echo", 64)),
     Workload("bulk", "bulk to the client", "bulk", ("--answer", 16 * MIB), connections=8, per="GiB"),
+]
+
+NEW = ("--new-connections",)
+TLS12 = ("--tls-version", "1.2")
+
+HTTPS = [
+    Workload("p256", "full handshake, P-256", "p256", NEW, connections=32, handshakes="full"),
+    Workload("rsa", "full handshake, RSA-2048", "rsa", NEW, connections=32, handshakes="full"),
+    Workload("resumed", "resumed handshake", "p256", (*NEW, "--resume"), connections=32, handshakes="resumed"),
+    Workload("https", "HTTPS keep-alive, small answers", "p256"),
+    Workload("answers", "HTTPS, 1 MiB answers", "p256", ("--answer", MIB), connections=8, per="GiB"),
+    H2Workload("h2", "HTTP/2, 8 streams each", "p256", connections=16),
+    Workload("tls12", "TLS 1.2: full handshake, P-256", "p256", (*NEW, *TLS12), connections=32, handshakes="full"),
+    Workload("tls12-resumed", "TLS 1.2: resumed handshake", "p256", (*NEW, *TLS12, "--resume"), connections=32, handshakes="resumed"),
+    Workload("tls12-https", "TLS 1.2: keep-alive, small answers", "p256", TLS12),
 ]
 
 

@@ -10,6 +10,7 @@ use rustix::net::RecvFlags;
 
 use crate::exchange::{Answer, Exchange};
 use crate::report::Findings;
+use crate::tls::{Buffers, Client, Received, Session};
 
 /// The most that is asked for at once: of a head, and of a body, which is discarded unread.
 const HEAD_READ: usize = 16 << 10;
@@ -21,6 +22,7 @@ const BODY_WRITE: usize = 256 << 10;
 pub(crate) struct Scratch {
     read: Vec<u8>,
     write: Vec<u8>,
+    tls: Buffers,
 }
 
 impl Scratch {
@@ -29,6 +31,7 @@ impl Scratch {
         Self {
             read: vec![0; BODY_READ],
             write: vec![b'x'; BODY_WRITE],
+            tls: Buffers::new(),
         }
     }
 }
@@ -38,6 +41,8 @@ impl Scratch {
 pub(crate) enum Phase {
     /// Waiting to be connected.
     Connecting,
+    /// Waiting for the end of the TLS handshake.
+    Handshaking,
     /// Connected, nothing on its way.
     Idle,
     /// A request is on its way.
@@ -62,6 +67,7 @@ pub(crate) enum Progress {
 /// A client connection.
 pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Session>,
     /// What it is doing.
     pub(crate) phase: Phase,
     /// When the request on its way was due.
@@ -79,6 +85,7 @@ impl Connection {
     /// Begins to connect. `started`: when the first request was due.
     pub(crate) fn open(
         to: SocketAddr,
+        tls: Option<&Client>,
         registry: &Registry,
         token: Token,
         started: Instant,
@@ -87,6 +94,7 @@ impl Connection {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             stream,
+            tls: tls.map(Session::new).transpose()?,
             phase: Phase::Connecting,
             started,
             request: 0,
@@ -127,13 +135,18 @@ impl Connection {
         if self.phase == Phase::Connecting {
             return self.connected();
         }
-        if self.phase == Phase::Busy && event.is_writable() {
-            self.send(exchange, scratch, found)?;
+        if event.is_writable() {
+            match &mut self.tls {
+                Some(_) => self.flush()?,
+                None if self.phase == Phase::Busy => self.send(exchange, scratch, found)?,
+                None => {}
+            }
         }
         if !event.is_readable() && !event.is_read_closed() {
             return Ok(Progress::Nothing);
         }
         match self.phase {
+            Phase::Handshaking => self.handshake(event.is_read_closed(), scratch),
             Phase::Busy => self.receive(event.is_read_closed(), exchange, scratch, found),
             _ => self.closed(scratch),
         }
@@ -151,8 +164,49 @@ impl Connection {
         self.stream
             .set_nodelay(true)
             .map_err(|error| cause(&error))?;
+        if self.tls.is_some() {
+            self.phase = Phase::Handshaking;
+            self.flush()?;
+            return Ok(Progress::Nothing);
+        }
         self.phase = Phase::Idle;
         Ok(Progress::Connected)
+    }
+
+    /// Goes on with the handshake. Its last message is sent at once, before a request, as clients do.
+    fn handshake(&mut self, ended: bool, scratch: &mut Scratch) -> Result<Progress, &'static str> {
+        let Some(session) = &mut self.tls else {
+            return Ok(Progress::Nothing);
+        };
+        loop {
+            let received = session.receive(&mut self.stream, ended, &mut scratch.tls)?;
+            session
+                .flush(&mut self.stream)
+                .map_err(|error| cause(&error))?;
+            if !session.is_handshaking() {
+                self.phase = Phase::Idle;
+                return Ok(Progress::Connected);
+            }
+            match received {
+                Received::Some => {}
+                Received::All => return Ok(Progress::Nothing),
+                Received::End => return Err("closed within the handshake"),
+            }
+        }
+    }
+
+    /// Whether its TLS session is a resumed one; `None` without TLS.
+    pub(crate) fn resumed(&self) -> Option<bool> {
+        self.tls.as_ref().map(Session::resumed)
+    }
+
+    /// Sends what waits in the TLS session.
+    fn flush(&mut self) -> Result<(), &'static str> {
+        match &mut self.tls {
+            Some(session) => session.flush(&mut self.stream),
+            None => Ok(()),
+        }
+        .map_err(|error| cause(&error))
     }
 
     /// Sends as much of the request as is taken.
@@ -163,6 +217,10 @@ impl Connection {
         found: &mut Findings,
     ) -> Result<(), &'static str> {
         let head = exchange.send(self.request);
+        if let Some(session) = &mut self.tls {
+            session.take(head).map_err(|error| cause(&error))?;
+            return self.flush();
+        }
         let total = head.len() as u64 + exchange.body;
         while self.sent < total {
             let head_left = head
@@ -195,6 +253,9 @@ impl Connection {
         scratch: &mut Scratch,
         found: &mut Findings,
     ) -> Result<Progress, &'static str> {
+        if self.tls.is_some() {
+            return self.receive_tls(ended, exchange, scratch, found);
+        }
         loop {
             let asked = match self.left {
                 None => HEAD_READ,
@@ -232,12 +293,7 @@ impl Connection {
                 }
             };
             if complete {
-                self.phase = if self.close {
-                    Phase::Closing
-                } else {
-                    Phase::Idle
-                };
-                return Ok(Progress::Answered);
+                return Ok(self.answered());
             }
             // A read that filled less than the buffer emptied the socket, but an end behind it would not
             // be reported again.
@@ -245,6 +301,59 @@ impl Connection {
                 return Ok(Progress::Nothing);
             }
         }
+    }
+
+    /// As `receive`, through the TLS session.
+    fn receive_tls(
+        &mut self,
+        ended: bool,
+        exchange: &Exchange,
+        scratch: &mut Scratch,
+        found: &mut Findings,
+    ) -> Result<Progress, &'static str> {
+        loop {
+            let Some(session) = &mut self.tls else {
+                return Ok(Progress::Nothing);
+            };
+            let received = session.receive(&mut self.stream, ended, &mut scratch.tls)?;
+            if self.take_plain(&scratch.tls.plain, exchange, found)? {
+                return Ok(self.answered());
+            }
+            match received {
+                Received::Some => {}
+                Received::All => return Ok(Progress::Nothing),
+                Received::End => return Err("closed without a complete answer"),
+            }
+        }
+    }
+
+    /// Takes any part of an answer. True: the answer is complete.
+    fn take_plain(
+        &mut self,
+        got: &[u8],
+        exchange: &Exchange,
+        found: &mut Findings,
+    ) -> Result<bool, &'static str> {
+        let count = got.len() as u64;
+        match self.left {
+            _ if got.is_empty() => Ok(false),
+            None => self.take(got, exchange, found),
+            Some(left) if count > left => Err("octets after the answer"),
+            Some(left) => {
+                found.bytes_in += count;
+                self.left = Some(left - count);
+                Ok(left == count)
+            }
+        }
+    }
+
+    fn answered(&mut self) -> Progress {
+        self.phase = if self.close {
+            Phase::Closing
+        } else {
+            Phase::Idle
+        };
+        Progress::Answered
     }
 
     /// Takes the beginning of an answer. True: the answer is complete.
@@ -308,6 +417,17 @@ impl Connection {
 
     /// Nothing is on its way: only an end may come.
     fn closed(&mut self, scratch: &mut Scratch) -> Result<Progress, &'static str> {
+        if let Some(session) = &mut self.tls {
+            loop {
+                // Tickets may come at any time; they are no octets of an answer.
+                match session.receive(&mut self.stream, true, &mut scratch.tls) {
+                    _ if !scratch.tls.plain.is_empty() => return Err("octets after the answer"),
+                    Ok(Received::Some) => {}
+                    Ok(Received::All) => return Ok(Progress::Nothing),
+                    Ok(Received::End) | Err(_) => return Ok(Progress::Closed),
+                }
+            }
+        }
         match self.stream.read(&mut scratch.read) {
             Ok(0) => Ok(Progress::Closed),
             Ok(_) => Err("octets after the answer"),
@@ -375,7 +495,8 @@ fn status_cause(status: u16) -> &'static str {
     }
 }
 
-fn cause(error: &io::Error) -> &'static str {
+/// What a failure is called.
+pub(crate) fn cause(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::ConnectionRefused => "refused",
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "reset",

@@ -18,6 +18,7 @@ use crate::connection::{Connection, Phase, Progress, Scratch};
 use crate::exchange::{self, Exchange};
 use crate::pace::Pace;
 use crate::report::{Findings, print};
+use crate::tls::{self, Client};
 use crate::{cpu, seconds};
 
 /// What both kinds of load need.
@@ -26,6 +27,8 @@ use crate::{cpu, seconds};
 pub(crate) struct Options {
     #[command(flatten)]
     exchange: exchange::Options,
+    #[command(flatten)]
+    tls: tls::Options,
     /// How many connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -51,6 +54,17 @@ const TURN: Duration = Duration::from_millis(50);
 pub(crate) fn run(options: &Options, rate: Option<u32>, renew: bool) -> anyhow::Result<()> {
     ensure!(options.connections > 0, "--connections 0: at least 1");
     ensure!(!options.seconds.is_zero(), "--seconds 0: more than 0");
+    let client = options.tls.client()?;
+    let exchange = Exchange::new(&options.exchange, renew)?;
+    ensure!(
+        client.is_none() || exchange.body == 0,
+        "--body {}: not with --tls",
+        exchange.body
+    );
+    if let Some(client) = &client {
+        // The first key takes the library 60 ms, which the schedule must not lose.
+        client.hello()?;
+    }
     let start = Instant::now();
     let begin = start + options.warm_up;
     let end = begin + options.seconds;
@@ -61,11 +75,14 @@ pub(crate) fn run(options: &Options, rate: Option<u32>, renew: bool) -> anyhow::
     let mut load = Run {
         poll: Poll::new()?,
         options,
-        exchange: Exchange::new(&options.exchange, renew)?,
+        exchange,
         scratch: Scratch::new(),
         pace,
         renew,
         connections: (0..options.connections).map(|_| None).collect(),
+        clients: (0..options.connections)
+            .map_while(|_| client.as_ref().map(|client| (client.slot(), false)))
+            .collect(),
         free: VecDeque::new(),
         resting: VecDeque::new(),
         asked: 0,
@@ -86,6 +103,8 @@ struct Run<'a> {
     renew: bool,
     /// By token.
     connections: Vec<Option<Connection>>,
+    /// By token: how its TLS sessions begin, and whether it has had one. Empty without TLS.
+    clients: Vec<(Client, bool)>,
     /// Connections that wait for a request to be due, or slots that wait to open one.
     free: VecDeque<usize>,
     /// Slots whose connection failed, and when they may try again.
@@ -225,7 +244,9 @@ impl Run<'_> {
 
     fn open(&mut self, slot: usize, started: Instant) {
         let registry = self.poll.registry();
-        let opened = Connection::open(self.options.exchange.to, registry, Token(slot), started);
+        let to = self.options.exchange.to;
+        let client = self.clients.get(slot).map(|(client, _)| client);
+        let opened = Connection::open(to, client, registry, Token(slot), started);
         let place = self.connections.get_mut(slot);
         match (opened, place) {
             (Ok(connection), Some(place)) => *place = Some(connection),
@@ -256,7 +277,10 @@ impl Run<'_> {
             Ok(Progress::Nothing) => {}
             Ok(Progress::Connected) => {
                 let started = connection.started;
-                if self.renew {
+                let resumed = connection.resumed();
+                if let Err(cause) = self.shook_hands(slot, resumed) {
+                    self.fail(slot, cause, true);
+                } else if self.renew {
                     self.ask(slot, started);
                 } else {
                     self.next(slot);
@@ -289,6 +313,25 @@ impl Run<'_> {
                 self.gone(slot);
             }
             Err(cause) => self.fail(slot, cause, phase != Phase::Idle),
+        }
+    }
+
+    /// Counts a TLS handshake. A full one where there was a session to resume is a failure.
+    fn shook_hands(&mut self, slot: usize, resumed: Option<bool>) -> Result<(), &'static str> {
+        let (Some(resumed), Some((client, before))) = (resumed, self.clients.get_mut(slot)) else {
+            return Ok(());
+        };
+        let missed = client.resumes() && *before && !resumed;
+        *before = true;
+        if self.counting {
+            match resumed {
+                true => self.found.resumed_handshakes += 1,
+                false => self.found.full_handshakes += 1,
+            }
+        }
+        match missed {
+            true => Err("session not resumed"),
+            false => Ok(()),
         }
     }
 

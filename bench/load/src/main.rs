@@ -13,6 +13,8 @@ mod pace;
 mod probe;
 mod report;
 mod stdin;
+mod stuck;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,6 +58,8 @@ enum Command {
         #[arg(long)]
         connections: usize,
     },
+    /// Opens TLS connections that never finish their handshake, and holds them until stdin ends
+    Stuck(stuck::Options),
     /// Asks on new connections until the answer has the expected status, and prints every change of it
     Probe(probe::Options),
 }
@@ -106,6 +110,7 @@ fn main() -> anyhow::Result<()> {
             exchange,
             connections,
         } => idle::run(&exchange, connections),
+        Command::Stuck(options) => stuck::run(&options),
         Command::Probe(options) => probe::run(&options),
     }
 }

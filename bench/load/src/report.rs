@@ -15,6 +15,10 @@ pub(crate) struct Findings {
     pub(crate) failures: BTreeMap<&'static str, u64>,
     /// Kept connections that the other side closed while no request was on its way.
     pub(crate) closed_idle: u64,
+    /// TLS handshakes that ended within the window, by what they were.
+    pub(crate) full_handshakes: u64,
+    /// See `full_handshakes`.
+    pub(crate) resumed_handshakes: u64,
     /// Octets of bodies received and sent.
     pub(crate) bytes_in: u64,
     /// See `bytes_in`.
@@ -34,6 +38,8 @@ impl Findings {
             requests: 0,
             failures: BTreeMap::new(),
             closed_idle: 0,
+            full_handshakes: 0,
+            resumed_handshakes: 0,
             bytes_in: 0,
             bytes_out: 0,
             latency: Histogram::new_with_max(longest, 3)?,
@@ -67,6 +73,8 @@ impl Findings {
             "failures": self.failures.values().sum::<u64>(),
             "failure_causes": self.failures,
             "closed_idle": self.closed_idle,
+            "full_handshakes": self.full_handshakes,
+            "resumed_handshakes": self.resumed_handshakes,
             "unsent": unsent,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,

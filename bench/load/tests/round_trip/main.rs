@@ -1,5 +1,7 @@
 //! The parts against each other: what is sent through the floor to the backend is counted exactly.
 
+mod tls;
+
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

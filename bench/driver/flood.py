@@ -1,0 +1,84 @@
+"""Handshakes that are never finished, and what they do to other traffic of the same listener."""
+
+import contextlib
+import os
+import sys
+
+from .process import until
+from .stats import Ratio, median
+
+# Connections a second: 10,000 have come before clbd's default timeouts.tls_handshake, 10 s, ends the first.
+ARRIVALS = 2000
+
+
+class FloodRun:
+    """One proxy's rounds."""
+
+    def __init__(self, proxy):
+        self.name = proxy.name
+        self.kind = proxy.kind
+        self.calm = []
+        """Load runs without the flood."""
+        self.coming = []
+        """While it comes."""
+        self.beside = []
+        """While it is held."""
+        self.held = []
+        """How many of its connections the proxy had, when all had come."""
+
+    def p99(self, runs):
+        """In ms."""
+        return median([found["p99_us"] for found in runs]) / 1000
+
+    def growth(self, runs):
+        return Ratio([found["p99_us"] for found in runs], [found["p99_us"] for found in self.calm])
+
+    def all(self):
+        return self.calm + self.coming + self.beside
+
+
+def floods(bench, proxies, key, setup, options):
+    """Runs of all proxies, fresh ones; `key`: what the bench calls `setup`."""
+    runs = [FloodRun(proxy) for proxy in proxies]
+    with contextlib.ExitStack() as stack:
+        for number, proxy in enumerate(proxies):
+            proxy.start(stack, bench, setup, stack.enter_context(bench.folder_for(f"flood-{number}")))
+        for number in range(options.flood_rounds):
+            turn = number % len(proxies)
+            both = list(zip(proxies, runs))
+            for proxy, run in both[turn:] + both[:turn]:
+                _flood(bench, proxy, run, key, options)
+            print(f"flood {number + 1} of {options.flood_rounds}", file=sys.stderr, flush=True)
+    return runs
+
+
+def _flood(bench, proxy, run, key, options):
+    def load(length):
+        more = ["--connections", "64", "--rate", str(bench.flood_rate), *bench.requests(key)]
+        return bench.tool.load("open", proxy.address, proxy.pids(), length, bench.warm_up, *more)
+
+    connections = options.flood
+    run.calm.append(load(options.flood_seconds))
+    before = _files(proxy)
+    address = f"{proxy.address[0]}:{proxy.address[1]}"
+    command = ["stuck", "--to", address, "--connections", connections, "--rate", ARRIVALS, "--kind", options.flood_kind]
+    with bench.tool.start(*command, *bench.requests(key)) as flood:
+        flood.line()
+        # All of the window lies within their coming.
+        run.coming.append(load(max(0.1, connections / ARRIVALS - 2 * bench.warm_up)))
+        flood.line()
+        run.held.append(_files(proxy) - before)
+        run.beside.append(load(options.flood_seconds))
+        flood.popen.stdin.close()
+        flood.line()
+        flood.finish()
+    until(lambda: _files(proxy) < before + connections / 10, f"{proxy.name} has let the flood go")
+
+
+def _files(proxy):
+    """How many files its processes have open."""
+    total = 0
+    for pid in proxy.pids():
+        with contextlib.suppress(OSError):
+            total += len(os.listdir(f"/proc/{pid}/fd"))
+    return total
