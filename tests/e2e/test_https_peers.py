@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -218,11 +220,12 @@ def test_chromium_opens_a_page_over_http2(site, echo, tmp_path):
         f"--host-resolver-rules=MAP {HOST} {ip}", "--no-proxy-server", "--remote-debugging-port=0", f"https://{HOST}:{port}/page",
     ]  # fmt: skip
     with (tmp_path / "chromium.log").open("wb") as log:
-        browser = subprocess.Popen(command, stdout=log, stderr=log)
+        # It has children that outlive it.
+        browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             until(lambda: [path for path in site.web.paths if path.startswith("/result")], "the page tells its result", timeout=30)
         finally:
-            browser.terminate()
+            os.killpg(browser.pid, signal.SIGKILL)
             browser.wait(timeout=10)
     assert [path for path in site.web.paths if path.startswith("/result")] == ["/result?h2-30-30-echo"], site.web.paths
     # The WebSocket came in a stream of the page's connection (RFC 8441).
