@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::io::Io;
 use super::stream::{self, Done};
+use super::turn::EndOfTurn;
 use crate::client::Client;
 use crate::connection::Arrival;
 use crate::local::Local;
@@ -136,6 +137,7 @@ struct Driver {
     phase: Phase,
     /// What the client has done that ends the connection.
     fault: Rc<Cell<Option<Reason>>>,
+    turn: EndOfTurn,
     /// When the phase ends.
     timer: Pin<Box<Sleep>>,
     cancelled: u32,
@@ -153,6 +155,7 @@ impl Driver {
             streams: JoinSet::new(),
             phase: Phase::Busy,
             fault,
+            turn: EndOfTurn::default(),
             timer: Box::pin(sleep_until(Instant::now())),
             cancelled: 0,
         }
@@ -163,6 +166,11 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Streams that answer in one turn share records and sends; without this each would have
+        // its own, for the runtime polls whom a task wakes before what the kernel has for others.
+        if !self.is_readable(cx) && self.turn.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
         self.shared.local().tick();
         self.poll_ended(cx);
         if self.poll_streams(cx).is_ready() {
@@ -181,6 +189,11 @@ impl Driver {
         }
         self.shared.arrival.seat.note(cx);
         self.poll_phase(cx)
+    }
+
+    fn is_readable(&self, cx: &mut Context<'_>) -> bool {
+        let socket = self.shared.client.socket();
+        socket.poll_read_ready(cx).is_ready()
     }
 
     /// Takes streams, and moves all frames of the connection.

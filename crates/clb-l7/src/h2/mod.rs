@@ -13,6 +13,7 @@ mod io;
 mod request;
 mod stream;
 mod tunnel;
+mod turn;
 mod watch;
 mod websocket;
 
