@@ -166,8 +166,8 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Streams that answer in one turn share records and sends; without this each would have
-        // its own, for the runtime polls whom a task wakes before what the kernel has for others.
+        // So that streams that answer in one turn can share a send: the runtime polls whom a task
+        // wakes before what the kernel has for others.
         if !self.is_readable(cx) && self.turn.poll(cx).is_pending() {
             return Poll::Pending;
         }
