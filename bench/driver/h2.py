@@ -28,10 +28,18 @@ FIELDS = {
 
 
 def load(bench, proxy, connections, streams):
-    """What one run found, as clb-bench's `load` says it."""
+    """What one run found, a longer one when nothing was served, as clb-bench's `load` says it."""
+    for length in (bench.seconds, 4 * bench.seconds, 16 * bench.seconds):
+        found = _load(bench, proxy, connections, streams, length)
+        if found["requests"]:
+            break
+    return found
+
+
+def _load(bench, proxy, connections, streams, seconds):
     with bench.folder_for("h2") as folder:
         log, said = folder / "requests.log", folder / "h2load.log"
-        milliseconds = math.ceil((bench.warm_up + bench.seconds + MARGIN) * 1000)
+        milliseconds = math.ceil((bench.warm_up + seconds + MARGIN) * 1000)
         address, port = proxy.address
         command = [
             machine.find("h2load"), "-c", connections, "-m", streams, "-t", 1, "-D", f"{milliseconds}ms",
@@ -42,10 +50,10 @@ def load(bench, proxy, connections, streams):
         with Process(command, bench.cores.load, said) as process:
             time.sleep(bench.warm_up)
             before = _reading(proxy, process)
-            time.sleep(bench.seconds)
+            time.sleep(seconds)
             process.alive()
             after = _reading(proxy, process)
-            process.finish(bench.seconds + 30)
+            process.finish(seconds + 30)
         _check(proxy, said.read_text(encoding="utf-8", errors="replace"))
         return _found(log.read_text(encoding="ascii"), before, after)
 
