@@ -17,6 +17,7 @@ use h2::server::{Builder, Connection};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::gathered::Gathered;
 use super::io::Io;
 use super::stream::{self, Done};
 use super::turn::EndOfTurn;
@@ -86,14 +87,16 @@ pub(crate) async fn serve(client: Client, arrival: Arrival, tls: Arc<ServerTls>)
     });
     let settings = shared.local().settings();
     let fault = Rc::new(Cell::new(None));
+    let gathered = Rc::new(Gathered::new(Rc::clone(&client)));
     let io = Io::new(
         Rc::clone(&client),
+        Rc::clone(&gathered),
         Rc::clone(shared.local()),
         Rc::clone(&fault),
     );
     let handshake = builder(&settings).handshake::<_, Bytes>(io);
     match timeout(settings.client_header, handshake).await {
-        Ok(Ok(connection)) => Driver::new(connection, shared, fault).run().await,
+        Ok(Ok(connection)) => Driver::new(connection, shared, fault, gathered).run().await,
         Ok(Err(error)) => tracing::debug!(%error, "no HTTP/2"),
         Err(_) => return,
     }
@@ -137,6 +140,7 @@ struct Driver {
     phase: Phase,
     /// What the client has done that ends the connection.
     fault: Rc<Cell<Option<Reason>>>,
+    gathered: Rc<Gathered>,
     turn: EndOfTurn,
     /// When the phase ends.
     timer: Pin<Box<Sleep>>,
@@ -148,6 +152,7 @@ impl Driver {
         connection: Connection<Io, Bytes>,
         shared: Rc<Shared>,
         fault: Rc<Cell<Option<Reason>>>,
+        gathered: Rc<Gathered>,
     ) -> Self {
         Self {
             connection,
@@ -155,6 +160,7 @@ impl Driver {
             streams: JoinSet::new(),
             phase: Phase::Busy,
             fault,
+            gathered,
             turn: EndOfTurn::default(),
             timer: Box::pin(sleep_until(Instant::now())),
             cancelled: 0,
@@ -173,7 +179,12 @@ impl Driver {
         }
         self.shared.local().tick();
         self.poll_ended(cx);
-        if self.poll_streams(cx).is_ready() {
+        let streams = self.poll_streams(cx);
+        if let Err(error) = self.gathered.poll_flush(cx) {
+            tracing::debug!(peer = %self.shared.arrival.peer, %error, "HTTP/2 ends");
+            return Poll::Ready(());
+        }
+        if streams.is_ready() {
             return Poll::Ready(());
         }
         if self.phase != Phase::Over

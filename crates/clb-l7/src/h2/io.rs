@@ -11,6 +11,7 @@ use clb_l4::io::{Stream as _, with_scratch};
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::gathered::Gathered;
 use super::watch::Watch;
 use crate::client::Client;
 use crate::local::Local;
@@ -20,6 +21,7 @@ use crate::local::Local;
 #[derive(Debug)]
 pub(super) struct Io {
     client: Rc<Client>,
+    gathered: Rc<Gathered>,
     local: Rc<Local>,
     watch: Watch,
     fault: Rc<Cell<Option<Reason>>>,
@@ -32,12 +34,14 @@ impl Io {
     /// nothing more is read.
     pub(super) fn new(
         client: Rc<Client>,
+        gathered: Rc<Gathered>,
         local: Rc<Local>,
         fault: Rc<Cell<Option<Reason>>>,
     ) -> Self {
         let watch = Watch::new(local.now_ms());
         Self {
             client,
+            gathered,
             local,
             watch,
             fault,
@@ -105,7 +109,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let sent = self.client.poll_send(cx, data);
+        let sent = self.gathered.poll_write(cx, &[IoSlice::new(data)]);
         self.sent(sent)
     }
 
@@ -114,7 +118,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = self.client.poll_send_vectored(cx, pieces);
+        let sent = self.gathered.poll_write(cx, pieces);
         self.sent(sent)
     }
 
@@ -122,12 +126,16 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        turned(self.client.poll_flush(cx))
+    /// The connection's task flushes, when the crate has written all that it has.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        turned(self.client.poll_end(cx))
+        match self.gathered.poll_flush(cx) {
+            Ok(Poll::Ready(())) => turned(self.client.poll_end(cx)),
+            flushed => turned(flushed),
+        }
     }
 }
 

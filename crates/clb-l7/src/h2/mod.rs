@@ -9,6 +9,7 @@
 mod connection;
 mod fields;
 mod forward;
+mod gathered;
 mod io;
 mod request;
 mod stream;
