@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::gathered::Gathered;
-use super::io::Io;
+use super::io::{Io, turned};
 use super::stream::{self, Done};
 use super::turn::EndOfTurn;
 use crate::client::Client;
@@ -94,12 +94,23 @@ pub(crate) async fn serve(client: Client, arrival: Arrival, tls: Arc<ServerTls>)
         Rc::clone(shared.local()),
         Rc::clone(&fault),
     );
-    let handshake = builder(&settings).handshake::<_, Bytes>(io);
+    let mut handshake = pin!(builder(&settings).handshake::<_, Bytes>(io));
+    let handshake = poll_fn(|cx| {
+        let agreed = handshake.as_mut().poll(cx);
+        // Its failure is the handshake's at the next octet.
+        let _ = gathered.poll_flush(cx);
+        agreed
+    });
     match timeout(settings.client_header, handshake).await {
-        Ok(Ok(connection)) => Driver::new(connection, shared, fault, gathered).run().await,
+        Ok(Ok(connection)) => {
+            let driver = Driver::new(connection, shared, fault, Rc::clone(&gathered));
+            driver.run().await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "no HTTP/2"),
         Err(_) => return,
     }
+    // The last frame says why.
+    let _ = timeout(LINGER, poll_fn(|cx| turned(gathered.poll_flush(cx)))).await;
     linger(&client).await;
 }
 
@@ -180,6 +191,7 @@ impl Driver {
         self.shared.local().tick();
         self.poll_ended(cx);
         let streams = self.poll_streams(cx);
+        // Those that have answered in this turn share a send, and as far as they fit a record.
         if let Err(error) = self.gathered.poll_flush(cx) {
             tracing::debug!(peer = %self.shared.arrival.peer, %error, "HTTP/2 ends");
             return Poll::Ready(());

@@ -139,7 +139,8 @@ impl AsyncWrite for Io {
     }
 }
 
-fn turned<T>(result: io::Result<Poll<T>>) -> Poll<io::Result<T>> {
+/// A result of this project's streams as the runtime's traits have it.
+pub(super) fn turned<T>(result: io::Result<Poll<T>>) -> Poll<io::Result<T>> {
     match result {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,
