@@ -5,6 +5,9 @@ use http::{HeaderMap, Response, StatusCode};
 
 use crate::http1::{Answer, AnswerAdditions, FieldFault, for_each_field};
 
+/// The most fields that an answer gets here.
+const ADDED: usize = 4;
+
 /// An answer's head as an HTTP/2 client gets it, with `status` in place of its own. Names that
 /// `is_left_out` knows are left out.
 ///
@@ -18,6 +21,9 @@ pub(super) fn response(
 ) -> Result<Response<()>, FieldFault> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).map_err(|_| FieldFault::Value)?;
+    let fields = answer.fields.list.len().saturating_add(ADDED);
+    let reserved = response.headers_mut().try_reserve(fields);
+    reserved.map_err(|_| FieldFault::Value)?;
     let mut result = Ok(());
     for_each_field(answer, additions, |name, value| {
         if result.is_ok() && !is_left_out(name) {

@@ -35,7 +35,7 @@ pub(super) struct Limits {
 }
 
 /// Appends the request as a head of HTTP/1.1. `has_body`: its stream has not ended with its head;
-/// `scheme` is the connection's; `websocket_key` is for an extended CONNECT (RFC 8441).
+/// `scheme` is the connection's; `websocket_key`, which CONNECT must have, is for RFC 8441.
 ///
 /// # Errors
 /// [`Fault`]; what is wrong with path, host, lengths and single fields is left for the parser.
@@ -43,25 +43,19 @@ pub(super) fn write_head(
     parts: &Parts,
     scheme: &str,
     has_body: bool,
-    websocket_key: &str,
+    websocket_key: Option<&str>,
     limits: Limits,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let is_websocket = match parts.method {
-        Method::CONNECT => {
-            let protocol = parts.extensions.get::<Protocol>();
-            if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") {
-                return Err(Refusal::Connect.into());
-            }
-            true
+    let mut method = &parts.method;
+    if *method == Method::CONNECT {
+        let protocol = parts.extensions.get::<Protocol>();
+        if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") {
+            return Err(Refusal::Connect.into());
         }
-        _ => false,
-    };
+        method = &Method::GET;
+    }
     check_scheme(&parts.uri, scheme)?;
-    let method = match is_websocket {
-        true => Method::GET,
-        false => parts.method.clone(),
-    };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
@@ -75,10 +69,10 @@ pub(super) fn write_head(
     if written > limits.fields {
         return Err(Refusal::Head(HeadFault::TooManyFields).into());
     }
-    if is_websocket {
+    if let Some(key) = websocket_key {
         write_line(b"connection", b"upgrade", out);
         write_line(b"upgrade", b"websocket", out);
-        write_line(b"sec-websocket-key", websocket_key.as_bytes(), out);
+        write_line(b"sec-websocket-key", key.as_bytes(), out);
     } else if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
         write_line(b"transfer-encoding", b"chunked", out);
     }

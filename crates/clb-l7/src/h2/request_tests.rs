@@ -17,7 +17,8 @@ fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> Parts {
 
 fn head(parts: &Parts, has_body: bool) -> Result<String, Fault> {
     let mut out = Vec::new();
-    write_head(parts, "https", has_body, "key", LIMITS, &mut out)?;
+    let key = (parts.method == Method::CONNECT).then_some("key");
+    write_head(parts, "https", has_body, key, LIMITS, &mut out)?;
     Ok(String::from_utf8(out).unwrap())
 }
 

@@ -122,7 +122,8 @@ impl Stream {
     fn prepare(&mut self, parts: &http::request::Parts) -> Result<Next, Fault> {
         let local = Rc::clone(self.shared.local());
         let settings = local.settings();
-        let key = websocket::key(local.random());
+        let is_connect = parts.method == http::Method::CONNECT;
+        let key = is_connect.then(|| websocket::key(local.random()));
         let limits = Limits {
             line: settings.request_line,
             fields: settings.request_fields,
@@ -133,10 +134,8 @@ impl Stream {
         };
         let mut head = local.buffer();
         let has_body = !self.recv.is_end_stream();
-        write_head(parts, name, has_body, &key, limits, &mut head)?;
-        if parts.method == http::Method::CONNECT {
-            self.websocket_accept = Some(websocket::accept(&key));
-        }
+        write_head(parts, name, has_body, key.as_deref(), limits, &mut head)?;
+        self.websocket_accept = key.map(|key| websocket::accept(&key));
         let mut fields = local.fields.borrow_mut();
         let next = self.order(scheme, &head, &mut fields, &local, &settings)?;
         drop(fields);
