@@ -72,3 +72,11 @@ def pytest_runtest_makereport(item, call):
         for gateway in getattr(item, "gateways", []):
             for name, text in gateway.logs().items():
                 report.sections.append((f"{gateway.folder.name}/{name}", text[-8000:]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many cases the tests of the API's contract have made of its table."""
+    reports = [report for each in ("passed", "failed") for report in terminalreporter.stats.get(each, ())]
+    cases = sum(value for report in reports for name, value in report.user_properties if name == "cases")
+    if cases:
+        terminalreporter.write_line(f"contract of the API: {cases} cases made of its table")
