@@ -8,6 +8,7 @@
 //! The crate is pure: time is an argument, and the only state is the replay memory and the token
 //! buckets inside the [`Gatekeeper`].
 
+mod caller;
 mod check;
 mod common;
 mod cross;
@@ -28,6 +29,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use caller::Caller;
 pub use error::ApiError;
 pub use key::{Access, Key};
 pub use params::{Element, Params, Value};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use crate::caller::Caller;
 use crate::common::{self, Credentials};
 use crate::echo::echo;
 use crate::error::ApiError;
@@ -14,11 +15,10 @@ use crate::key::{Access, Key, KeyRing};
 use crate::multipart::{boundary_of, decode_multipart};
 use crate::params::Params;
 use crate::rate::RateLimiter;
-use crate::region;
 use crate::replay::{ReplayMemory, WINDOW_SECONDS, in_window};
 use crate::signature::{canonical_parameters, verify, with_prefix};
 use crate::suggest::nearest;
-use crate::table::{ACTIONS, ActionSpec, Availability, Kind, OF_OTHER_PRODUCTS};
+use crate::table::{ACTIONS, ActionSpec, Availability, OF_OTHER_PRODUCTS};
 
 /// How a request was sent; other methods are answered by HTTP alone (actions.md A.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,36 +175,43 @@ impl Gatekeeper {
     /// Checks a request as actions.md A.11 says, steps 1 to 5. `now_unix_ms` is the gateway's
     /// clock in milliseconds since 1970.
     ///
-    /// A request that passes is remembered at once, whatever becomes of it afterwards.
-    ///
     /// # Errors
     /// The first error in the documented order.
     pub fn admit(&self, received: &Received<'_>, now_unix_ms: u64) -> Result<Admitted, ApiError> {
+        self.authenticate(received, now_unix_ms)?.check()
+    }
+
+    /// Checks who a request is from and that it is new (actions.md A.11, steps 1 to 3), and that
+    /// its Action is known (step 4).
+    ///
+    /// A request that is genuine is remembered at once, whatever becomes of it afterwards.
+    ///
+    /// # Errors
+    /// The first error in the documented order.
+    pub fn authenticate(
+        &self,
+        received: &Received<'_>,
+        now_unix_ms: u64,
+    ) -> Result<Caller, ApiError> {
         let settings = Arc::clone(&lock(&self.settings));
         let verified = self.verify_readings(&settings, received)?;
         self.admit_once(&verified, now_unix_ms)?;
-        let action = find_action(&verified)?;
-        check_region(&verified.pairs, &settings.region)?;
-        common::check_texts(&verified.pairs)?;
         let request_client = ["RequestClient", "RequestSource"]
             .iter()
             .find_map(|name| common::value(&verified.pairs, name))
             .unwrap_or_default()
             .to_owned();
-        let own = verified
-            .pairs
-            .into_iter()
-            .filter(|(name, _)| !common::NAMES.contains(&name.as_str()))
-            .collect();
         let key_id = verified.key.secret_id().to_owned();
-        Ok(Admitted {
-            action,
-            params: action.check(own)?,
+        Ok(Caller {
+            action: find_action(&verified.pairs)?,
+            access: verified.key.access(),
             triple: Triple {
                 secret_id: key_id.clone(),
                 timestamp: verified.timestamp,
                 nonce: verified.nonce,
             },
+            region: settings.region.clone(),
+            pairs: verified.pairs,
             key_id,
             request_client,
         })
@@ -410,19 +417,13 @@ fn wrong_signature(credentials: &Credentials<'_>) -> ApiError {
     })
 }
 
-/// Step 4: the Action is known (6100) and the key may call it (4101).
-fn find_action(verified: &Verified) -> Result<&'static ActionSpec, ApiError> {
-    let name = common::value(&verified.pairs, "Action").unwrap_or_default();
+/// Step 4: the Action is known (6100).
+fn find_action(pairs: &[Pair]) -> Result<&'static ActionSpec, ApiError> {
+    let name = common::value(pairs, "Action").unwrap_or_default();
     let action = ActionSpec::find(name).ok_or_else(|| unknown_action(name))?;
     if action.availability == Availability::NotYet {
         return Err(ApiError::not_supported(format!(
             "{}: not available yet",
-            action.name
-        )));
-    }
-    if verified.key.access() == Access::ReadOnly && action.kind != Kind::Read {
-        return Err(ApiError::unauthorized_operation(format!(
-            "{}: changes something, but this key is read-only",
             action.name
         )));
     }
@@ -439,15 +440,4 @@ fn unknown_action(name: &str) -> ApiError {
         .map(|nearest| format!("; the nearest known one is {nearest}"))
         .unwrap_or_default();
     ApiError::not_supported(format!("Action={}: no such Action{hint}", echo(name)))
-}
-
-/// Step 4: a request that is meant for another region must not change this gateway.
-fn check_region(pairs: &[Pair], served: &str) -> Result<(), ApiError> {
-    match common::value(pairs, "Region") {
-        Some(given) if !region::same_region(given, served) => Err(ApiError::parameter(format!(
-            "Region={}: this gateway serves {served}",
-            echo(given)
-        ))),
-        _ => Ok(()),
-    }
 }

@@ -151,6 +151,7 @@ fn assemble(
         },
         store: Store {
             key: files::store_key(root, folder, problems),
+            audit_entries: number(root, "store.audit_entries")?,
         },
         prices: Prices {
             public: i64::try_from(number(root, "prices.public")?).ok()?,
@@ -172,7 +173,10 @@ fn assemble(
     };
     check_together(&config, document, problems);
     Some(Config {
-        warnings: warnings(&config),
+        warnings: warnings(&config)
+            .into_iter()
+            .chain(files::key_warnings(path, folder, elements("api.keys")))
+            .collect(),
         ..config
     })
 }

@@ -1,6 +1,6 @@
 //! What clb.toml names by file: certificates, their keys, and the store's key.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -110,13 +110,47 @@ pub(crate) fn store_key(
     .ok()
 }
 
+/// What is wrong with a file of secrets that others than its owner may have access to.
+fn openness(metadata: &Metadata, name: &str) -> Option<String> {
+    let mode = metadata.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        format!("has mode {mode:04o}: only its owner may have access, as after chmod 600 {name}")
+    })
+}
+
+/// Warnings of the files that SecretKeys were read from, clb.toml itself included: what verifies
+/// HMACs can not be kept as a hash, so that nobody else may read it.
+pub(crate) fn key_warnings(path: &Path, folder: &Path, keys: &[Values]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |what: String, file: &Path, name: &str| {
+        // One that is not there has no secrets, and is told of elsewhere.
+        let open = file
+            .metadata()
+            .ok()
+            .and_then(|found| openness(&found, name));
+        warnings.extend(open.map(|open| format!("{what}: {open}")));
+    };
+    if keys
+        .iter()
+        .any(|key| key.given("api.keys.secret_key").is_some())
+    {
+        let name = path.display().to_string();
+        warn(format!("{name}, which has a secret_key"), path, &name);
+    }
+    for key in keys {
+        let name = shown(key, "api.keys.secret_key_file");
+        if !name.is_empty() {
+            let what = format!("api.keys.secret_key_file = \"{name}\"");
+            warn(what, &folder.join(&name), &name);
+        }
+    }
+    warnings
+}
+
 fn key_of(file: File, name: &str) -> Result<StoreKey, String> {
     let unreadable = |error: io::Error| format!("can not be read: {error}");
-    let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "has mode {mode:04o}: only its owner may have access, as after chmod 600 {name}"
-        ));
+    if let Some(open) = openness(&file.metadata().map_err(unreadable)?, name) {
+        return Err(open);
     }
     let text = read(file).map_err(unreadable)?;
     let digits = text.trim_end_matches(['\r', '\n']);

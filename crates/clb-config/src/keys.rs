@@ -469,6 +469,12 @@ pub const KEYS: &[Key] = &[
         "\"-\"",
         "File with 64 hexadecimal digits, readable by its owner only: private keys are kept encrypted with it.",
     ),
+    now(
+        "store.audit_entries",
+        COUNT,
+        "100000",
+        "Calls of the API that the audit log tells of: all that change something or tried to; the oldest go first. 0 keeps none.",
+    ),
     later(
         "access_log.enabled",
         Kind::Bool,

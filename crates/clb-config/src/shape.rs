@@ -149,6 +149,8 @@ impl fmt::Debug for StoreKey {
 pub struct Store {
     /// Content of `key_file`; none: private keys are stored in clear.
     pub key: Option<StoreKey>,
+    /// `audit_entries`: calls that the audit log keeps; 0 keeps none.
+    pub audit_entries: u64,
 }
 
 /// `[backends]`

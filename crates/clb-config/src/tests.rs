@@ -171,6 +171,10 @@ fn defaults_of_later_keys_are_accepted() {
     config(text);
 }
 
+fn owner_only() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o600)
+}
+
 #[test]
 fn keys_come_inline_or_from_a_file_and_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
@@ -180,6 +184,26 @@ fn keys_come_inline_or_from_a_file_and_are_never_shown() {
     assert_eq!(config.api.keys[0].secret_key.expose(), "inline-secret");
     assert_eq!(config.api.keys[1].secret_key.expose(), "from-file");
     assert_eq!(config.api.keys[1].access, Access::ReadOnly);
+    assert!(
+        config.warnings.iter().any(|warning| {
+            warning.starts_with("api.keys.secret_key_file = \"key\": has mode 06")
+        })
+    );
+    std::fs::set_permissions(dir.path().join("key"), owner_only()).unwrap();
+    std::fs::write(dir.path().join("clb.toml"), text).unwrap();
+    let config = load(&dir.path().join("clb.toml")).unwrap();
+    let (warning, rest) = config.warnings.split_first().unwrap();
+    assert!(
+        rest.is_empty() && warning.contains("which has a secret_key: has mode 06"),
+        "{warning}"
+    );
+    std::fs::set_permissions(dir.path().join("clb.toml"), owner_only()).unwrap();
+    assert!(
+        load(&dir.path().join("clb.toml"))
+            .unwrap()
+            .warnings
+            .is_empty()
+    );
     assert!(!format!("{config:?}").contains("secret\""));
     let bad = problems("[[api.keys]]\nsecret_id = \"a\"\nsecret_key = \"top secret\"\n");
     assert!(

@@ -12,7 +12,7 @@ use clb_model::{
     Change, Command, Counters, Env, Key, Kind, LbId, ModelError, Nonce, Object, SessionKey, State,
     Task, TaskId, TaskState, UnixMillis, apply, fail, succeed,
 };
-use clb_store::{Store, StoreError, Transaction};
+use clb_store::{AuditEntry, Store, StoreError, Transaction};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
@@ -89,7 +89,12 @@ enum Request {
     Execute {
         command: Box<Command>,
         nonce: Option<Nonce>,
+        audit: Option<AuditEntry>,
         reply: Reply,
+    },
+    Refused {
+        audit: AuditEntry,
+        reply: oneshot::Sender<()>,
     },
     Ended {
         task: TaskId,
@@ -117,24 +122,39 @@ impl std::fmt::Debug for EngineHandle {
 }
 
 impl EngineHandle {
-    /// Executes a command and waits until it is durable.
+    /// Executes a command and waits until it is durable, and what the audit log is to tell of it.
     ///
     /// # Errors
-    /// [`ExecuteError`]; nothing has changed then.
+    /// [`ExecuteError`]; nothing has changed then, and nothing is told.
     pub async fn execute(
         &self,
         command: Command,
         nonce: Option<Nonce>,
+        audit: Option<AuditEntry>,
     ) -> Result<Executed, ExecuteError> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Execute {
             command: Box::new(command),
             nonce,
+            audit,
             reply,
         };
         let gone = || ExecuteError::Unavailable("the gateway is stopping".to_owned());
         self.requests.send(request).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Waits until the audit log tells of a refusal; one that can not be told is lost, and logged.
+    pub async fn refused(&self, audit: AuditEntry) {
+        let (reply, told) = oneshot::channel();
+        // An engine that has stopped has nothing to tell any more.
+        if self
+            .requests
+            .send(Request::Refused { audit, reply })
+            .is_ok()
+        {
+            let _ = told.await;
+        }
     }
 
     /// A task that is no longer in memory.
@@ -211,7 +231,7 @@ pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
         _ => {
             let counters = Counters::new(rand::random());
             let changes = vec![Change::made(Object::Counters(counters))];
-            store.commit(vec![Transaction { changes }])?;
+            store.commit(vec![changes.into()])?;
             counters
         }
     };
@@ -220,7 +240,7 @@ pub fn load(store: &mut dyn Store) -> Result<Loaded, StoreError> {
         _ => {
             let key = SessionKey(rand::random());
             let changes = vec![Change::made(Object::SessionKey(key.clone()))];
-            store.commit(vec![Transaction { changes }])?;
+            store.commit(vec![changes.into()])?;
             key
         }
     };
@@ -266,6 +286,7 @@ impl std::fmt::Debug for Engine {
 struct Group {
     transactions: Vec<Transaction>,
     replies: Vec<(Reply, Executed)>,
+    told: Vec<oneshot::Sender<()>>,
     ends: Vec<(TaskId, Result<(), String>)>,
 }
 
@@ -345,11 +366,26 @@ impl Engine {
             Request::Execute {
                 command,
                 nonce,
+                audit,
                 reply,
-            } => match self.execute(*command, nonce, &mut group.transactions) {
-                Ok(executed) => group.replies.push((reply, executed)),
+            } => match self.execute(*command, nonce) {
+                Ok((executed, changes)) => {
+                    let task = Some(executed.task);
+                    group.transactions.push(Transaction {
+                        changes,
+                        audit: audit.map(|audit| AuditEntry { task, ..audit }),
+                    });
+                    group.replies.push((reply, executed));
+                }
                 Err(error) => drop(reply.send(Err(error.into()))),
             },
+            Request::Refused { audit, reply } => {
+                group.transactions.push(Transaction {
+                    changes: Vec::new(),
+                    audit: Some(audit),
+                });
+                group.told.push(reply);
+            }
             Request::Ended { task, result } => self.end(group, task, result),
             Request::Task { id, reply } => {
                 let found = self.store.get(&Key::Task(id)).map(|object| match object {
@@ -367,8 +403,7 @@ impl Engine {
         &mut self,
         mut command: Command,
         nonce: Option<Nonce>,
-        transactions: &mut Vec<Transaction>,
-    ) -> Result<Executed, ModelError> {
+    ) -> Result<(Executed, Vec<Change>), ModelError> {
         command.assign_ids(self.state.counters_mut());
         let applied = apply(&self.state, &self.shared.env.load(), &command)?;
         let now = self.clock.unix();
@@ -402,8 +437,7 @@ impl Engine {
             .iter()
             .filter(|change| matches!(change.key(), Some(Key::Task(_) | Key::Counters)));
         own.for_each(|change| self.state.apply(change));
-        transactions.push(Transaction { changes });
-        Ok(Executed { task, command })
+        Ok((Executed { task, command }, changes))
     }
 
     fn expire_nonces(&mut self, now: UnixMillis, changes: &mut Vec<Change>) {
@@ -435,7 +469,7 @@ impl Engine {
             }
             Err(reason) => fail(&mut self.state, &self.shared.env.load(), id, reason, now),
         };
-        group.transactions.push(Transaction { changes });
+        group.transactions.push(changes.into());
         group.ends.push((id, result));
     }
 
@@ -454,6 +488,9 @@ impl Engine {
                 );
                 if !group.ends.is_empty() {
                     self.shared.ended.send_modify(|_| {});
+                }
+                for told in group.told {
+                    let _ = told.send(());
                 }
                 for (reply, executed) in group.replies {
                     // A client that has gone away asks again with DescribeLoadBalancers.
@@ -506,7 +543,7 @@ impl Engine {
         }
         changes.iter().for_each(|change| self.state.apply(change));
         self.commit(Group {
-            transactions: vec![Transaction { changes }],
+            transactions: vec![changes.into()],
             ..Group::default()
         });
     }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// `limits.api_nonces` and `limits.api_requests_per_second`
     pub gate: Limits,
+    /// `store.audit_entries`; taken at the start only
+    pub audit_entries: u64,
     /// `limits.api_url_bytes` and `limits.api_body_bytes`
     pub api_limits: ApiLimits,
     /// `[prices]`
@@ -90,7 +92,8 @@ impl Control {
         board: Arc<Board>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let mut store = SqliteStore::open(state_dir, store_key)?;
+        let mut store =
+            SqliteStore::open(state_dir, store_key)?.with_audit_entries(settings.audit_entries);
         let live = LiveStore::open(state_dir)?;
         let loaded = engine::load(&mut store)?;
         let revision = store.revision();
@@ -196,7 +199,9 @@ impl Control {
                 .is_ok_and(|applied| !applied.changes.is_empty())
         });
         if has_moved {
-            self.engine.execute(Command::FollowInstances, None).await?;
+            self.engine
+                .execute(Command::FollowInstances, None, None)
+                .await?;
         }
         Ok(())
     }
@@ -221,7 +226,7 @@ impl Control {
             tracing::error!("{conflict}");
         }
         if differs {
-            self.engine.execute(command, None).await?;
+            self.engine.execute(command, None, None).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! [`SqliteStore`] is the embedded one. [`LiveStore`] beside it keeps what may be lost in a power
 //! cut (health between restarts).
 
+mod audit;
 mod live;
 mod lock;
 mod seal;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use clb_model::{Change, Key, Kind, Object};
 
+pub use audit::{AuditEntry, AuditFilter, AuditLog, Audited, Outcome};
 pub use live::{LiveStore, LoadedHealth, SavedHealth};
 pub use lock::{LockError, StateLock};
 pub use sqlite::SqliteStore;
@@ -25,6 +27,18 @@ pub struct Revision(pub u64);
 pub struct Transaction {
     /// In order; a later change of the same object wins.
     pub changes: Vec<Change>,
+    /// What is told of it in the audit log, if anything.
+    pub audit: Option<AuditEntry>,
+}
+
+impl From<Vec<Change>> for Transaction {
+    /// One of which nothing is told.
+    fn from(changes: Vec<Change>) -> Self {
+        Self {
+            changes,
+            audit: None,
+        }
+    }
 }
 
 /// A transaction that is durable, as the change feed tells it.

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, pa
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use crate::audit::{self, AuditEntry};
 use crate::seal::{Sealer, is_sealed, is_secret};
 use crate::{Committed, Revision, Store, StoreError, Transaction, Watch};
 
@@ -22,10 +23,13 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE revision (only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL) STRICT;
     INSERT INTO revision VALUES (1, 0);
-"];
+", audit::MIGRATION];
 
 /// Tasks that are loaded: what stays in memory and the most that may be pending beside it.
 const TASKS_LOADED: usize = ENDED_TASKS_IN_MEMORY + 20_000;
+
+/// Entries that the audit log keeps, if nobody says otherwise.
+const AUDIT_ENTRIES: u64 = 100_000;
 
 /// The embedded store.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub struct SqliteStore {
     revision: Revision,
     watchers: Vec<mpsc::UnboundedSender<Committed>>,
     sealer: Option<Sealer>,
+    audit_entries: u64,
 }
 
 impl SqliteStore {
@@ -79,12 +84,20 @@ impl SqliteStore {
             revision,
             watchers: Vec::new(),
             sealer: key.and_then(Sealer::new),
+            audit_entries: AUDIT_ENTRIES,
         };
         let is_clear = check_key(&store.connection, &store.path, store.sealer.as_ref())?;
         if store.sealer.is_some() {
             store.seal(is_clear)?;
         }
         Ok(store)
+    }
+
+    /// How many entries the audit log keeps; 0 keeps none.
+    #[must_use]
+    pub fn with_audit_entries(mut self, entries: u64) -> Self {
+        self.audit_entries = entries;
+        self
     }
 
     /// From now on nothing that was replaced or removed stays in the file, and what was stored in
@@ -98,10 +111,10 @@ impl SqliteStore {
             for kind in Kind::ALL {
                 secrets.extend(self.load(kind)?.into_iter().filter(is_secret));
             }
-            let changes = secrets.into_iter().map(Change::made).collect();
-            let rows = self.rows(&[Transaction { changes }])?;
+            let changes: Vec<_> = secrets.into_iter().map(Change::made).collect();
+            let rows = self.rows(&[changes.into()])?;
             // No transaction is counted: nothing has changed for those who follow.
-            self.write_rows(0, &rows)
+            self.write_rows(0, &rows, &[])
                 .map_err(|source| self.error(source))?;
         }
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -203,7 +216,11 @@ impl SqliteStore {
 
     fn write(&mut self, transactions: &[Transaction]) -> Result<Revision, StoreError> {
         let rows = self.rows(transactions)?;
-        self.write_rows(transactions.len(), &rows)
+        let audit: Vec<_> = transactions
+            .iter()
+            .filter_map(|transaction| transaction.audit.as_ref())
+            .collect();
+        self.write_rows(transactions.len(), &rows, &audit)
             .map_err(|source| self.error(source))
     }
 
@@ -248,6 +265,7 @@ impl SqliteStore {
         &mut self,
         transactions: usize,
         rows: &[Row],
+        audit: &[&AuditEntry],
     ) -> Result<Revision, rusqlite::Error> {
         let revision = self.revision.0 + u64::try_from(transactions).unwrap_or(u64::MAX);
         let write = self
@@ -271,6 +289,7 @@ impl SqliteStore {
                 .prepare_cached("UPDATE revision SET revision = ?1")?
                 .execute(params![i64::try_from(revision).unwrap_or(i64::MAX)])?;
         }
+        audit::write(&write, audit, self.audit_entries)?;
         write.commit()?;
         Ok(Revision(revision))
     }

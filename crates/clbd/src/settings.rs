@@ -125,6 +125,7 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
         keys: keys(config)?,
         region: config.api.region.clone(),
         hosts: config.api.hosts.clone(),
+        audit_entries: config.store.audit_entries,
         gate: GateLimits {
             nonces: size(limits.api_nonces),
             requests_per_second: u32::try_from(limits.api_requests_per_second).unwrap_or(u32::MAX),
@@ -196,7 +197,11 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             "limits.persistence_entries",
             old.limits.persistence_entries != new.limits.persistence_entries,
         ),
-        ("store.key_file", old.store != new.store),
+        ("store.key_file", old.store.key != new.store.key),
+        (
+            "store.audit_entries",
+            old.store.audit_entries != new.store.audit_entries,
+        ),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()

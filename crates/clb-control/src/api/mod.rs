@@ -2,6 +2,7 @@
 
 mod answers;
 mod application;
+mod audit;
 mod certificate_answers;
 mod certificates;
 mod classic;
@@ -29,11 +30,13 @@ use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use clb_actions::Caller;
 use clb_actions::request::{Admitted, Gatekeeper, Received};
 use clb_actions::table::Kind;
 use clb_actions::{ApiError, envelope};
 use clb_model::{LbId, Nonce, UnixMillis};
 use clb_snapshot::Board;
+use clb_store::AuditEntry;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use jiff::tz::TimeZone;
@@ -134,11 +137,30 @@ impl Api {
         })
     }
 
-    async fn act(&self, received: &Received<'_>) -> Result<String, ApiError> {
+    async fn act(&self, received: &Received<'_>, peer: Option<IpAddr>) -> Result<String, ApiError> {
         let now = self.clock.unix();
-        let admitted = self
+        let caller = self
             .gatekeeper
-            .admit(received, u64::try_from(now.0).unwrap_or(0))?;
+            .authenticate(received, u64::try_from(now.0).unwrap_or(0))?;
+        let mut audit = caller
+            .changes()
+            .then(|| audit::accepted(&caller, now, peer));
+        let answer = self.carry_out(caller, now, &mut audit).await;
+        if let (Err(error), Some(audit)) = (&answer, audit) {
+            self.engine.refused(audit::refused(audit, error)).await;
+        }
+        answer
+    }
+
+    /// Does what a genuine request asks for; `audit` is written with the change that it makes, and
+    /// left if it makes none.
+    async fn carry_out(
+        &self,
+        caller: Caller,
+        now: UnixMillis,
+        audit: &mut Option<AuditEntry>,
+    ) -> Result<String, ApiError> {
+        let admitted = caller.check()?;
         let row = handlers::find(admitted.action.name).ok_or_else(|| {
             ApiError::not_supported(format!("{}: not available yet", admitted.action.name))
         })?;
@@ -166,9 +188,10 @@ impl Api {
                     self.view(now, row, &uploads, |view| command(view, &admitted.params))?;
                 let executed = self
                     .engine
-                    .execute(command, Some(nonce(&admitted)))
+                    .execute(command, Some(nonce(&admitted)), audit.clone())
                     .await
                     .map_err(|error| from_execute(error, row.instead))?;
+                *audit = None;
                 tracing::info!(
                     action = admitted.action.name,
                     key = %admitted.key_id,
@@ -225,6 +248,10 @@ fn nonce(admitted: &Admitted) -> Nonce {
     }
 }
 
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+struct Peer(IpAddr);
+
 /// The routes of the API.
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
@@ -252,6 +279,7 @@ fn refuse(status: StatusCode, error: &ApiError) -> Response {
 
 async fn index(Extract(api): Extract<Arc<Api>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let limits = **api.limits.load();
     let target = parts
         .uri
@@ -299,7 +327,7 @@ async fn index(Extract(api): Extract<Arc<Api>>, request: Request) -> Response {
             .map(|value| value.to_str().unwrap_or("(not ASCII)")),
         body,
     };
-    match api.act(&received).await {
+    match api.act(&received, peer).await {
         Ok(text) => {
             api.answered.succeeded.fetch_add(1, Ordering::Relaxed);
             json(StatusCode::OK, text)

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::StatusCode;
+use axum::{Extension, Router};
 use clb_actions::ApiError;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Api, ApiLimits, refuse, router};
+use super::{Api, ApiLimits, Peer, refuse, router};
 
 /// Connections that are served at once; more wait in the listening socket's queue.
 const CONNECTIONS: usize = 1024;
@@ -115,14 +115,10 @@ async fn accept(
             () = stopped(&mut stop) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = serve_one(
-                    stream,
-                    app.clone(),
-                    Arc::clone(&api),
-                    tls.clone(),
-                    stop.clone(),
-                );
+            Ok((stream, peer)) => {
+                let app = app.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+                let connection =
+                    serve_one(stream, app, Arc::clone(&api), tls.clone(), stop.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);

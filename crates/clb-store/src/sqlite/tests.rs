@@ -9,7 +9,7 @@ fn network(name: &str, number: u64) -> Object {
 }
 
 fn transaction(changes: Vec<Change>) -> Transaction {
-    Transaction { changes }
+    changes.into()
 }
 
 #[test]
