@@ -3,8 +3,11 @@
 import http.client
 import json
 import os
+import pathlib
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -253,6 +256,43 @@ class Sdk:
             return answer if answer["data"]["status"] != IN_PROGRESS else None
 
         return until(ended, f"task {request_id} has ended", timeout)
+
+
+class NodeSdk:
+    """The official `qcloudapi-sdk` of Node.js, unmodified, in a process of its own for each list of calls."""
+
+    def __init__(self, address, certificate, key, method="POST", signature_method="sha1", region="ap-guangzhou"):
+        self._address, self._certificate = address, certificate
+        self._client = {
+            "SecretId": key.secret_id,
+            "SecretKey": key.secret_key,
+            "Region": region,
+            "method": method,
+            "signatureMethod": signature_method,
+        }
+
+    def calls(self, *calls):
+        """The answers of calls, each a pair of Action and parameters."""
+        node = pathlib.Path(sys.prefix) / "bin/node"
+        modules = pathlib.Path(sys.prefix) / "node_modules"
+        assert node.exists() and modules.exists(), f"no Node.js with its packages in {sys.prefix}: tests/run installs them"
+        wanted = {
+            "host": f"{self._address[0]}:{self._address[1]}",
+            "certificate": str(self._certificate),
+            "client": self._client,
+            "calls": [{"Action": action, **params} for action, params in calls],
+        }
+        done = subprocess.run(
+            [node, pathlib.Path(__file__).with_name("node_client.js")],
+            input=json.dumps(wanted),
+            env={**os.environ, "NODE_PATH": str(modules)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
 
 def raw_exchange(address, data, tls=None, timeout=10.0):

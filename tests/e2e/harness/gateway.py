@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tomllib
 
-from .api import Api, Key, Sdk, raw_exchange
+from .api import Api, Key, NodeSdk, Sdk, raw_exchange
 from .backends import Farm
 from .claims import Claims
 from .wait import until
@@ -228,6 +228,9 @@ class Gateway:
 
     def sdk(self, key=FULL, **more):
         return Sdk(self.api_address, self.certificate, key, **more)
+
+    def node_sdk(self, key=FULL, **more):
+        return NodeSdk(self.api_address, self.certificate, key, **more)
 
     # Addresses and backends
 
