@@ -9,15 +9,6 @@ from harness.gateway import READER, Gateway
 
 # Not served yet, with the issue that has them.
 NOT_YET = {
-    "DescribeLoadBalancersByInstances": 6,
-    "DescribeLBHealth": 6,
-    "ModifyLBHealth": 6,
-    "CreateForwardLBFourthLayerListeners": 6,
-    "ModifyForwardLBFourthListener": 6,
-    "RegisterInstancesWithForwardLBFourthListener": 6,
-    "DeregisterInstancesFromForwardLBFourthListener": 6,
-    "ModifyForwardFourthBackendsPort": 6,
-    "ModifyForwardFourthBackendsWeight": 6,
     "DescribeLoadBalancerLog": 8,
     "GetMonitorData": 8,
 }

@@ -274,17 +274,28 @@ fn one_of_two(params: &Params, missing: &str, one: &str, list: &str) -> Checked 
 
 /// The rules that a new forwarding rule has alone: its probe and its persistence.
 pub(crate) fn create_rules(params: &Params) -> Checked {
-    for rule in params.elements("rules") {
-        let time_out = rule.int("timeOut").unwrap_or(DEFAULT_TIME_OUT);
-        let interval = rule.int("intervalTime").unwrap_or(DEFAULT_INTERVAL_TIME);
-        probe_times(&rule, time_out, interval)?;
-        persistence(&rule)?;
-    }
-    Ok(())
+    params.elements("rules").iter().try_for_each(new_pool)
 }
 
-/// The same, as far as it can be told without the stored rule.
-pub(crate) fn modify_rule(params: &Params) -> Checked {
+/// The same of new layer-4 listeners of application-based instances.
+pub(crate) fn create_fourth_listeners(params: &Params) -> Checked {
+    params.elements("listeners").iter().try_for_each(new_pool)
+}
+
+fn new_pool(pool: &Element<'_>) -> Checked {
+    let time_out = pool.int("timeOut").unwrap_or(DEFAULT_TIME_OUT);
+    let interval = pool.int("intervalTime").unwrap_or(DEFAULT_INTERVAL_TIME);
+    probe_times(pool, time_out, interval)?;
+    persistence(pool)
+}
+
+pub(crate) fn modify_health(params: &Params) -> Checked {
+    let number = |name| params.int(name).unwrap_or_default();
+    probe_times(params, number("timeOut"), number("intervalTime"))
+}
+
+/// The same of a rule or layer-4 listener, as far as it can be told without the stored one.
+pub(crate) fn modify_pool(params: &Params) -> Checked {
     if let (Some(time_out), Some(interval)) = (params.int("timeOut"), params.int("intervalTime")) {
         probe_times(params, time_out, interval)?;
     }

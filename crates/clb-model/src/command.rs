@@ -118,6 +118,21 @@ pub struct ListenerPatch {
     pub https_parameter: Option<String>,
 }
 
+/// Health check settings that all protocols have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthTimes {
+    /// `switch`
+    pub enabled: bool,
+    /// `timeOut`, less than `interval_time`.
+    pub time_out: TimeOut,
+    /// `intervalTime`
+    pub interval_time: IntervalTime,
+    /// `healthNum`
+    pub health_num: CheckCount,
+    /// `unhealthNum`
+    pub unhealth_num: CheckCount,
+}
+
 /// A backend and, where the Action has one, its weight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendWeight {
@@ -165,6 +180,13 @@ pub enum Command {
         listener: ListenerId,
         /// What changes.
         patch: ListenerPatch,
+    },
+    /// ModifyLBHealth
+    ModifyHealth {
+        /// Instance.
+        load_balancer: LbId,
+        /// What each of its listeners is checked with; `time_out` stays on HTTP and HTTPS ones.
+        health: HealthTimes,
     },
     /// DeleteLoadBalancerListeners
     DeleteListeners {

@@ -16,9 +16,9 @@ pub use apply::{Applied, apply, certificate_conflicts, fail, succeed};
 pub use check_path::{BadCheckPath, CHECK_PATH_CHARS, CheckPath};
 pub use command::{
     ApplicationCommand, AutoRedirect, BackendWeight, CertificateChoice, Command,
-    CreateLoadBalancers, ListenerChange, ListenerPatch, NetworkChoice, NewApplicationListener,
-    NewListener, NewRule, NewTls, PortMove, RulePair, RulePatch, RuleSelection, Target,
-    TargetWeight, TlsPatch, Upload,
+    CreateLoadBalancers, HealthTimes, ListenerChange, ListenerPatch, NetworkChoice,
+    NewApplicationListener, NewListener, NewRule, NewTls, PortMove, RulePair, RulePatch,
+    RuleSelection, Target, TargetWeight, TlsPatch, Upload,
 };
 pub use env::{Env, FileCertificate, Instance, Limits};
 pub use error::ModelError;

@@ -45,11 +45,15 @@ class World:
     def _application(self):
         api = self.api
         self.application, _ = api.create_application()
+        self.spare, _ = api.create_application()
         self.seventh = api.create_http(self.application, next(PORTS))
         self.secure = api.create_http(self.application, 443, protocol=4, SSLMode="mutual", **self.upload, **self.ca)
         self.rules = api.create_rules(self.application, self.seventh, (SITE, "/"), (SITE, "/a"), (OTHER, "/b"))
         self.secure_rules = api.create_rules(self.application, self.secure, (SITE, "/"), (SITE, "/a"))
         self.register(self.seventh, "RegisterInstancesWithForwardLBSeventhListener")
+        answer = api.done("CreateForwardLBFourthLayerListeners", flat(self._CreateForwardLBFourthLayerListeners(None)))
+        self.fourth = answer["listenerIds"][0]
+        self.register(self.fourth, "RegisterInstancesWithForwardLBFourthListener")
         # The last rule is redirected; the others have backends.
         self.redirect = {"sourceLocation": self.rules[2], "targetLocation": self.secure_rules[1]}
         self.api.done("ManualRewrite", self._rewrite("rewriteInfo", self.redirect))
@@ -160,6 +164,15 @@ class World:
     def _DescribeLBHealthStatus(self, _):
         return {"loadBalancerId": self.classic}
 
+    def _DescribeLoadBalancersByInstances(self, _):
+        return {"backendInstanceName": "web-1"}
+
+    def _DescribeLBHealth(self, _):
+        return {"loadBalancerId": self.classic}
+
+    def _ModifyLBHealth(self, _):
+        return {"loadBalancerId": self.classic, "switch": 1, "timeOut": 4, "intervalTime": 5, "healthNum": 3, "unhealthNum": 3}
+
     def _ModifyForwardLBName(self, _):
         return {"loadBalancerId": self.application, "loadBalancerName": "name"}
 
@@ -174,6 +187,13 @@ class World:
         if last == "SSLMode" or last.startswith("cert"):
             return self._of(self.secure, SSLMode="mutual", **self.upload, **self.ca)
         return self._of(self.seventh)
+
+    def _CreateForwardLBFourthLayerListeners(self, param):
+        # Elsewhere the ends of the range of ports may be taken.
+        return {"loadBalancerId": self.spare if param else self.application, "listeners": [{"loadBalancerPort": next(PORTS), "protocol": 2}]}
+
+    def _ModifyForwardLBFourthListener(self, _):
+        return self._of(self.fourth)
 
     def _DeleteForwardLBListener(self, _):
         return self._of(self.api.create_http(self.application, next(PORTS)))
@@ -205,21 +225,41 @@ class World:
         one = {"instanceId": backend or self.bound, "port": self.port, **more}
         return self._of(self.seventh, locationIds=[self.rules[rule]], backends=[one])
 
-    def _spare_rule_backend(self, param):
-        """Binds one to the second rule, at the highest or lowest port if it is `port` that is tried."""
+    def _spare_rule_backend(self):
         self.api.done("RegisterInstancesWithForwardLBSeventhListener", self._rule_backends(self.unbound, 1))
         return self._rule_backends(self.unbound, 1)
 
-    def _DeregisterInstancesFromForwardLB(self, param):
-        return self._spare_rule_backend(param)
+    def _DeregisterInstancesFromForwardLB(self, _):
+        return self._spare_rule_backend()
 
-    def _ModifyForwardSeventhBackendsPort(self, param):
-        request = self._spare_rule_backend(param)
+    def _ModifyForwardSeventhBackendsPort(self, _):
+        request = self._spare_rule_backend()
         request["backends"][0]["newPort"] = next(PORTS)
         return request
 
     def _ModifyForwardSeventhBackends(self, _):
         return self._rule_backends()
+
+    def _listener_backends(self, backend=None, **more):
+        return self._of(self.fourth, backends=[{"instanceId": backend or self.bound, "port": self.port, **more}])
+
+    def _spare_listener_backend(self):
+        self.api.done("RegisterInstancesWithForwardLBFourthListener", self._listener_backends(self.unbound))
+        return self._listener_backends(self.unbound)
+
+    def _RegisterInstancesWithForwardLBFourthListener(self, _):
+        return self._listener_backends()
+
+    def _DeregisterInstancesFromForwardLBFourthListener(self, _):
+        return self._spare_listener_backend()
+
+    def _ModifyForwardFourthBackendsPort(self, _):
+        request = self._spare_listener_backend()
+        request["backends"][0]["newPort"] = next(PORTS)
+        return request
+
+    def _ModifyForwardFourthBackendsWeight(self, _):
+        return self._listener_backends(weight=10)
 
     def _DescribeRewrite(self, _):
         return {}

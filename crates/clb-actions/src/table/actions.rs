@@ -56,9 +56,13 @@ pub static ACTIONS: &[ActionSpec] = &[
     ),
     served_classic("DescribeLBHealthStatus", Kind::Read, classic::DESCRIBE_HEALTH_STATUS)
         .with_counterpart("DescribeForwardLBHealthStatus"),
-    without_alias(not_yet_classic("DescribeLoadBalancersByInstances", Kind::Read)),
-    not_yet_classic("DescribeLBHealth", Kind::Read),
-    not_yet_classic("ModifyLBHealth", Kind::Async),
+    without_alias(served_classic("DescribeLoadBalancersByInstances", Kind::Read, classic::DESCRIBE_BY_INSTANCES))
+        .with_counterpart("DescribeForwardLBBackends"),
+    served_classic("DescribeLBHealth", Kind::Read, classic::DESCRIBE_HEALTH)
+        .with_counterpart("DescribeForwardLBListeners"),
+    served_classic("ModifyLBHealth", Kind::Async, classic::MODIFY_HEALTH)
+        .with_cross(cross::modify_health)
+        .with_counterpart("ModifyForwardLBFourthListener or ModifyLoadBalancerRulesProbe"),
     // Application-based.
     served_application("ModifyForwardLBName", Kind::Sync, application::MODIFY_NAME)
         .with_counterpart("ModifyLoadBalancerAttributes"),
@@ -70,8 +74,14 @@ pub static ACTIONS: &[ActionSpec] = &[
     served_application("ModifyForwardLBSeventhListener", Kind::Async, application::MODIFY_SEVENTH_LISTENER)
         .with_cross(cross::modify_seventh_listener)
         .with_counterpart("ModifyLoadBalancerListener"),
-    not_yet_application("CreateForwardLBFourthLayerListeners", Kind::Async),
-    not_yet_application("ModifyForwardLBFourthListener", Kind::Async),
+    served_application("CreateForwardLBFourthLayerListeners", Kind::Async, application::CREATE_FOURTH_LISTENERS)
+        .with_cross(cross::create_fourth_listeners)
+        .with_tolerated(END_PORT)
+        .with_counterpart("CreateLoadBalancerListeners"),
+    served_application("ModifyForwardLBFourthListener", Kind::Async, application::MODIFY_FOURTH_LISTENER)
+        .with_cross(cross::modify_pool)
+        .with_tolerated(SSL_MODE)
+        .with_counterpart("ModifyLoadBalancerListener"),
     served_application("DeleteForwardLBListener", Kind::Async, application::DELETE_LISTENER)
         .with_cross(cross::delete_forward_listener)
         .with_counterpart("DeleteLoadBalancerListeners"),
@@ -82,7 +92,7 @@ pub static ACTIONS: &[ActionSpec] = &[
         .with_tolerated(RENAMED_WHOLE)
         .with_counterpart("ModifyLoadBalancerListener"),
     served_application("ModifyLoadBalancerRulesProbe", Kind::Async, application::MODIFY_RULES_PROBE)
-        .with_cross(cross::modify_rule)
+        .with_cross(cross::modify_pool)
         .with_counterpart("ModifyLoadBalancerListener"),
     served_application("DeleteForwardLBListenerRules", Kind::Async, application::DELETE_RULES)
         .with_counterpart("DeleteLoadBalancerListeners"),
@@ -104,10 +114,22 @@ pub static ACTIONS: &[ActionSpec] = &[
     served_application("ModifyForwardSeventhBackends", Kind::Async, application::REGISTER_SEVENTH)
         .with_cross(cross::distinct_targets)
         .with_counterpart("ModifyLoadBalancerBackends"),
-    not_yet_application("RegisterInstancesWithForwardLBFourthListener", Kind::Async),
-    not_yet_application("DeregisterInstancesFromForwardLBFourthListener", Kind::Async),
-    not_yet_application("ModifyForwardFourthBackendsPort", Kind::Async),
-    not_yet_application("ModifyForwardFourthBackendsWeight", Kind::Async),
+    served_application("RegisterInstancesWithForwardLBFourthListener", Kind::Async, application::REGISTER_FOURTH)
+        .with_cross(cross::distinct_targets)
+        .with_tolerated(LOCATION_AND_NEW_PORT)
+        .with_counterpart("RegisterInstancesWithLoadBalancer"),
+    served_application("DeregisterInstancesFromForwardLBFourthListener", Kind::Async, application::DEREGISTER_FOURTH)
+        .with_cross(cross::distinct_targets)
+        .with_tolerated(LOCATION_WEIGHT_AND_NEW_PORT)
+        .with_counterpart("DeregisterInstancesFromLoadBalancer"),
+    served_application("ModifyForwardFourthBackendsPort", Kind::Async, application::MODIFY_FOURTH_PORT)
+        .with_cross(cross::distinct_targets)
+        .with_tolerated(LOCATION)
+        .with_counterpart("ModifyLoadBalancerListener"),
+    served_application("ModifyForwardFourthBackendsWeight", Kind::Async, application::MODIFY_FOURTH_WEIGHT)
+        .with_cross(cross::distinct_targets)
+        .with_tolerated(LOCATION)
+        .with_counterpart("ModifyLoadBalancerBackends"),
     without_alias(served_application("DescribeRewrite", Kind::Read, application::DESCRIBE_REWRITE))
         .with_counterpart("DescribeLoadBalancerListeners"),
     served_application("ManualRewrite", Kind::Async, application::MANUAL_REWRITE)
@@ -142,6 +164,25 @@ const fn served_application(
 /// bk-bcs sends the one, the document's example the other; the whole domain is renamed.
 const RENAMED_WHOLE: &[Tolerated] = &[tolerated("locationId"), tolerated("SSLMode")];
 
+/// bk-bcs always sends the end of a range of ports, 0 for none; ranges are not served.
+const END_PORT: &[Tolerated] = &[Tolerated {
+    name: "listeners.n.endPort",
+    only: Some("0"),
+}];
+
+/// The document's own example sends it; a layer-4 listener has none.
+const SSL_MODE: &[Tolerated] = &[tolerated("SSLMode")];
+
+/// qcloudcli offers the id of a rule, and official samples send more than the Action knows.
+const LOCATION: &[Tolerated] = &[tolerated("locationId")];
+const LOCATION_AND_NEW_PORT: &[Tolerated] =
+    &[tolerated("locationId"), tolerated("backends.n.newPort")];
+const LOCATION_WEIGHT_AND_NEW_PORT: &[Tolerated] = &[
+    tolerated("locationId"),
+    tolerated("backends.n.weight"),
+    tolerated("backends.n.newPort"),
+];
+
 /// The Terraform provider and bk-bcs send the weight of what they unbind.
 const WEIGHT: &[Tolerated] = &[tolerated("backends.n.weight")];
 
@@ -164,14 +205,6 @@ const fn tolerated(name: &'static str) -> Tolerated {
 
 const fn not_yet_common(name: &'static str, kind: Kind) -> ActionSpec {
     ActionSpec::not_yet(name, Family::Common, kind)
-}
-
-const fn not_yet_classic(name: &'static str, kind: Kind) -> ActionSpec {
-    ActionSpec::not_yet(name, Family::Classic, kind)
-}
-
-const fn not_yet_application(name: &'static str, kind: Kind) -> ActionSpec {
-    ActionSpec::not_yet(name, Family::Application, kind)
 }
 
 /// For an Action that has no loadBalancerId.

@@ -1,7 +1,7 @@
 //! Parameters of the Actions of family application (actions.md D, "Application-based").
 
 use super::ParamSpec;
-use super::classic::{HASH_SCHEDULERS, PROTOCOLS, SSL_MODES, load_balancer_id};
+use super::classic::{HASH_SCHEDULERS, PROTOCOLS, SCHEDULERS, SSL_MODES, load_balancer_id};
 use super::common::{MAX_COUNT, NAME_DESCRIPTION};
 use super::pattern::{INSTANCE_NAME, RULE_CHECK_PATH};
 use crate::cross;
@@ -59,6 +59,34 @@ pub(super) static MODIFY_SEVENTH_LISTENER: &[ParamSpec] = &[
     ParamSpec::pem("certContent"),
     ParamSpec::pem("certKey").secret(),
     ParamSpec::text_of("certName", 1, 255),
+];
+
+pub(super) static CREATE_FOURTH_LISTENERS: &[ParamSpec] = &[
+    load_balancer_id(),
+    ParamSpec::int("listeners.n.loadBalancerPort", 1, 65535).required(),
+    ParamSpec::int_enum("listeners.n.protocol", &[2, 3]).required(),
+    ParamSpec::text("listeners.n.listenerName").or_text(""),
+    ParamSpec::int_or("listeners.n.sessionExpire", 30, 3600, &[0]).or_int(0),
+    ParamSpec::int_enum("listeners.n.healthSwitch", &[0, 1]).or_int(1),
+    ParamSpec::int("listeners.n.timeOut", 2, 60).or_int(cross::DEFAULT_TIME_OUT),
+    ParamSpec::int("listeners.n.intervalTime", 5, 300).or_int(cross::DEFAULT_INTERVAL_TIME),
+    ParamSpec::int("listeners.n.healthNum", 2, 10).or_int(3),
+    ParamSpec::int("listeners.n.unhealthNum", 2, 10).or_int(3),
+    ParamSpec::text_enum("listeners.n.scheduler", SCHEDULERS).or_text("wrr"),
+];
+
+// No defaults: what is absent stays as it is.
+pub(super) static MODIFY_FOURTH_LISTENER: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("listenerName"),
+    ParamSpec::int_or("sessionExpire", 30, 3600, &[0]),
+    ParamSpec::int_enum("healthSwitch", &[0, 1]),
+    ParamSpec::int("timeOut", 2, 60),
+    ParamSpec::int("intervalTime", 5, 300),
+    ParamSpec::int("healthNum", 2, 10),
+    ParamSpec::int("unhealthNum", 2, 10),
+    ParamSpec::text_enum("scheduler", SCHEDULERS),
 ];
 
 // One of the two is required: the official page's table has the first, its example the second.
@@ -172,6 +200,43 @@ pub(super) static MODIFY_SEVENTH_PORT: &[ParamSpec] = &[
     ParamSpec::int("backends.n.newPort", 1, 65535).required(),
     // Absent: the weight it has.
     ParamSpec::int("backends.n.weight", 0, 100),
+];
+
+pub(super) static REGISTER_FOURTH: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("backends.n.instanceId"),
+    ParamSpec::text("backends.n.eniIp"),
+    ParamSpec::int("backends.n.port", 1, 65535).required(),
+    ParamSpec::int("backends.n.weight", 0, 100).or_int(10),
+];
+
+pub(super) static DEREGISTER_FOURTH: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("backends.n.instanceId"),
+    ParamSpec::text("backends.n.eniIp"),
+    ParamSpec::int("backends.n.port", 1, 65535).required(),
+];
+
+pub(super) static MODIFY_FOURTH_PORT: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("backends.n.instanceId"),
+    ParamSpec::text("backends.n.eniIp"),
+    ParamSpec::int("backends.n.port", 1, 65535).required(),
+    ParamSpec::int("backends.n.newPort", 1, 65535).required(),
+    // Absent: the weight it has.
+    ParamSpec::int("backends.n.weight", 0, 100),
+];
+
+pub(super) static MODIFY_FOURTH_WEIGHT: &[ParamSpec] = &[
+    load_balancer_id(),
+    listener_id(),
+    ParamSpec::text("backends.n.instanceId"),
+    ParamSpec::text("backends.n.eniIp"),
+    ParamSpec::int("backends.n.port", 1, 65535).required(),
+    ParamSpec::int("backends.n.weight", 0, 100).required(),
 ];
 
 pub(super) static DESCRIBE_REWRITE: &[ParamSpec] = &[

@@ -1,20 +1,39 @@
 //! Parameters of the Actions of family classic (actions.md D, "Classic").
 
 use super::ParamSpec;
-use super::common::{NAME_DESCRIPTION, PREFIX_DESCRIPTION};
+use super::common::{MAX_COUNT, NAME_DESCRIPTION, PREFIX_DESCRIPTION};
 use super::pattern::{CHECK_PATH, DOMAIN_PREFIX, INSTANCE_NAME};
 use crate::cross;
 
 /// 1 HTTP, 2 TCP, 3 UDP, 4 HTTPS.
 pub(super) const PROTOCOLS: &[i64] = &[1, 2, 3, 4];
 pub(super) const HASH_SCHEDULERS: &[&str] = &["wrr", "ip_hash", "least_conn"];
-const SCHEDULERS: &[&str] = &["wrr", "least_conn"];
+pub(super) const SCHEDULERS: &[&str] = &["wrr", "least_conn"];
 pub(super) const SSL_MODES: &[&str] = &["unidirectional", "mutual"];
 const PATH_DESCRIPTION: &str = "'/' and up to 254 printable ASCII characters without blanks";
 
 pub(super) const fn load_balancer_id() -> ParamSpec {
     ParamSpec::text("loadBalancerId").required()
 }
+
+pub(super) static DESCRIBE_BY_INSTANCES: &[ParamSpec] = &[
+    ParamSpec::text("backendIps.n"),
+    ParamSpec::text("backendInstanceName"),
+    ParamSpec::int("offset", 0, MAX_COUNT).or_int(0),
+    ParamSpec::int("limit", 0, 100).or_int(20),
+    ParamSpec::int("projectId", 0, MAX_COUNT),
+];
+
+pub(super) static DESCRIBE_HEALTH: &[ParamSpec] = &[load_balancer_id()];
+
+pub(super) static MODIFY_HEALTH: &[ParamSpec] = &[
+    load_balancer_id(),
+    ParamSpec::int_enum("switch", &[0, 1]).required(),
+    ParamSpec::int("timeOut", 2, 60).required(),
+    ParamSpec::int("intervalTime", 5, 300).required(),
+    ParamSpec::int("healthNum", 2, 10).required(),
+    ParamSpec::int("unhealthNum", 2, 10).required(),
+];
 
 pub(super) static MODIFY_ATTRIBUTES: &[ParamSpec] = &[
     load_balancer_id(),

@@ -8,7 +8,7 @@ use clb_actions::envelope;
 use clb_actions::params::{Element, Params};
 use clb_model::{
     ApplicationCommand, Binding, BindingId, Command, Family, LbId, Listener, ListenerChange,
-    ListenerId, NewApplicationListener, Owner, PoolKey, Protocol, Rule,
+    ListenerId, NewApplicationListener, Owner, PoolKey, PoolSettings, Protocol, Rule, Scheduler,
 };
 use clb_snapshot::{MemberHealth, Pool, Service, Snapshot};
 
@@ -19,7 +19,9 @@ use super::forward_answers::{
     ListenerBackends, ListenerPools, RuleBackends,
 };
 use super::handlers::Write;
-use super::listeners::{DEFAULT_LIMIT, HTTPS_PARAMETERS, first_given};
+use super::listeners::{
+    DEFAULT_LIMIT, HTTPS_PARAMETERS, first_given, health_check, pool_patch, session_expire,
+};
 use super::view::{View, checked, page};
 
 /// ModifyForwardLBName
@@ -49,6 +51,62 @@ pub(super) fn create_seventh_listeners(
         command: ApplicationCommand::CreateListeners {
             now: view.now,
             listeners,
+        },
+    })
+}
+
+/// CreateForwardLBFourthLayerListeners
+pub(super) fn create_fourth_listeners(
+    view: &View<'_>,
+    params: &Params,
+) -> Result<Command, ApiError> {
+    let load_balancer = view.application(params)?.id;
+    let listeners = params
+        .elements("listeners")
+        .iter()
+        .map(fourth_listener)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Command::Application {
+        load_balancer,
+        command: ApplicationCommand::CreateListeners {
+            now: view.now,
+            listeners,
+        },
+    })
+}
+
+fn fourth_listener(element: &Element<'_>) -> Result<NewApplicationListener, ApiError> {
+    let number = |name: &str| element.int(name).unwrap_or_default();
+    let protocol = Protocol::from_number(number("protocol"))
+        .filter(|protocol| !protocol.is_layer7())
+        .ok_or_else(|| element.refuse("protocol", "must be 2 or 3"))?;
+    let scheduler = element.text("scheduler").and_then(Scheduler::from_name);
+    Ok(NewApplicationListener {
+        // The engine draws the id when it executes the command.
+        id: ListenerId::from_number(0),
+        name: element.text("listenerName").unwrap_or_default().to_owned(),
+        protocol,
+        port: checked("loadBalancerPort", number("loadBalancerPort"))?,
+        settings: Some(PoolSettings {
+            scheduler: scheduler.unwrap_or(Scheduler::Wrr),
+            session_expire: session_expire(number("sessionExpire"))?,
+            health: health_check(element)?,
+        }),
+        tls: None,
+    })
+}
+
+/// ModifyForwardLBFourthListener
+pub(super) fn modify_fourth_listener(
+    view: &View<'_>,
+    params: &Params,
+) -> Result<Command, ApiError> {
+    let listener = view.application_listener(params)?;
+    Ok(Command::Application {
+        load_balancer: listener.load_balancer,
+        command: ApplicationCommand::ModifyFourthListener {
+            listener: listener.id,
+            patch: Box::new(pool_patch(params)?),
         },
     })
 }

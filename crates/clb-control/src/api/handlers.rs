@@ -8,6 +8,7 @@ use clb_model::{ApplicationCommand, Command, TaskId};
 use super::answers::{Accepted, ListenersCreated, LoadBalancersCreated};
 use super::certificates::{self, Uploads};
 use super::forward_answers::{ForwardListenersCreated, Nothing};
+use super::instance_answers::HealthChanged;
 use super::view::View;
 use super::{application, classic, common, listeners, redirects, rules, targets};
 use crate::engine::Executed;
@@ -211,6 +212,22 @@ pub(super) const ROWS: &[Row] = &[
         "DescribeForwardLBHealthStatus",
         classic::health,
     ),
+    read(
+        "DescribeLoadBalancersByInstances",
+        "",
+        classic::describe_by_instances,
+    ),
+    read(
+        "DescribeLBHealth",
+        "DescribeForwardLBListeners",
+        classic::describe_health,
+    ),
+    change(
+        "ModifyLBHealth",
+        "ModifyForwardLBFourthListener or ModifyLoadBalancerRulesProbe",
+        classic::modify_health,
+        health_changed,
+    ),
     synchronous(
         "ModifyForwardLBName",
         "ModifyLoadBalancerAttributes",
@@ -236,6 +253,18 @@ pub(super) const ROWS: &[Row] = &[
         accepted,
     )
     .with_uploads(certificates::of_listener),
+    change(
+        "CreateForwardLBFourthLayerListeners",
+        "CreateLoadBalancerListeners",
+        application::create_fourth_listeners,
+        listeners_created,
+    ),
+    change(
+        "ModifyForwardLBFourthListener",
+        "ModifyLoadBalancerListener",
+        application::modify_fourth_listener,
+        accepted,
+    ),
     change(
         "DeleteForwardLBListener",
         "DeleteLoadBalancerListeners",
@@ -303,6 +332,30 @@ pub(super) const ROWS: &[Row] = &[
         targets::reweight,
         accepted,
     ),
+    change(
+        "RegisterInstancesWithForwardLBFourthListener",
+        "RegisterInstancesWithLoadBalancer",
+        targets::bind_fourth,
+        accepted,
+    ),
+    change(
+        "DeregisterInstancesFromForwardLBFourthListener",
+        "DeregisterInstancesFromLoadBalancer",
+        targets::unbind_fourth,
+        accepted,
+    ),
+    change(
+        "ModifyForwardFourthBackendsPort",
+        "ModifyLoadBalancerListener",
+        targets::move_ports_fourth,
+        accepted,
+    ),
+    change(
+        "ModifyForwardFourthBackendsWeight",
+        "ModifyLoadBalancerBackends",
+        targets::reweight_fourth,
+        accepted,
+    ),
     read_much("DescribeRewrite", "", redirects::describe),
     change(
         "ManualRewrite",
@@ -340,19 +393,13 @@ fn envelope_only(_: &Executed) -> String {
 }
 
 fn forward_listeners_created(executed: &Executed) -> String {
-    let listeners = match &executed.command {
-        Command::Application {
-            command: ApplicationCommand::CreateListeners { listeners, .. },
-            ..
-        } => listeners.as_slice(),
-        _ => &[],
-    };
     envelope::success(&ForwardListenersCreated {
-        listener_ids: listeners
-            .iter()
-            .map(|listener| listener.id.to_string())
-            .collect(),
+        listener_ids: listener_ids(executed),
     })
+}
+
+fn health_changed(executed: &Executed) -> String {
+    envelope::success(&HealthChanged::new(executed.task))
 }
 
 fn load_balancers_created(executed: &Executed) -> String {
@@ -368,17 +415,28 @@ fn load_balancers_created(executed: &Executed) -> String {
 }
 
 fn listeners_created(executed: &Executed) -> String {
-    let listeners = match &executed.command {
-        Command::CreateListeners { listeners, .. } => listeners.as_slice(),
-        _ => &[],
-    };
     envelope::success(&ListenersCreated {
         request_id: executed.task,
-        listener_ids: listeners
-            .iter()
-            .map(|listener| listener.id.to_string())
-            .collect(),
+        listener_ids: listener_ids(executed),
     })
+}
+
+/// The listeners that a command has made, in the order of the request's indexes.
+fn listener_ids(executed: &Executed) -> Vec<String> {
+    match &executed.command {
+        Command::CreateListeners { listeners, .. } => {
+            let ids = listeners.iter().map(|listener| listener.id.to_string());
+            ids.collect()
+        }
+        Command::Application {
+            command: ApplicationCommand::CreateListeners { listeners, .. },
+            ..
+        } => {
+            let ids = listeners.iter().map(|listener| listener.id.to_string());
+            ids.collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -107,17 +107,26 @@ fn new_listener(view: &View<'_>, element: &Element<'_>) -> Result<NewListener, A
         scheduler: element.text(scheduler).and_then(Scheduler::from_name),
         session_expire: session_expire(number("sessionExpire", 0))?,
         health: HealthCheck {
-            enabled: number("healthSwitch", 1) == 1,
-            time_out: checked::<TimeOut>("timeOut", number("timeOut", TIME_OUT))?,
-            interval_time: checked::<IntervalTime>(
-                "intervalTime",
-                number("intervalTime", INTERVAL_TIME),
-            )?,
-            health_num: checked::<CheckCount>("healthNum", number("healthNum", HEALTH_NUM))?,
-            unhealth_num: checked::<CheckCount>("unhealthNum", number("unhealthNum", HEALTH_NUM))?,
             http,
+            ..health_check(element)?
         },
         tls: Source::Element(*element).new_tls(view)?,
+    })
+}
+
+/// The health check of a new listener, without what HTTP probes have beside it.
+pub(super) fn health_check(element: &Element<'_>) -> Result<HealthCheck, ApiError> {
+    let number = |name: &str, default: i64| element.int(name).unwrap_or(default);
+    Ok(HealthCheck {
+        enabled: number("healthSwitch", 1) == 1,
+        time_out: checked::<TimeOut>("timeOut", number("timeOut", TIME_OUT))?,
+        interval_time: checked::<IntervalTime>(
+            "intervalTime",
+            number("intervalTime", INTERVAL_TIME),
+        )?,
+        health_num: checked::<CheckCount>("healthNum", number("healthNum", HEALTH_NUM))?,
+        unhealth_num: checked::<CheckCount>("unhealthNum", number("unhealthNum", HEALTH_NUM))?,
+        http: None,
     })
 }
 
@@ -126,8 +135,26 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
     let lb = view.classic(params)?;
     let listener = view.listener(lb.id, params.text("listenerId").unwrap_or_default())?;
     let given = |names| first_given(params, names);
-    let scheduler = params.text("scheduler").or(params.text("httpHash"));
     let patch = ListenerPatch {
+        http_code: optional(params, "httpCode")?,
+        check_path: check_path(params.text("httpCheckPath"))?,
+        tls: Source::Request(params).tls_patch(view, listener.protocol)?,
+        layer4_parameter: given(LAYER4_PARAMETERS),
+        layer7_parameter: given(LAYER7_PARAMETERS),
+        https_parameter: given(HTTPS_PARAMETERS),
+        ..pool_patch(params)?
+    };
+    Ok(Command::ModifyListener {
+        load_balancer: lb.id,
+        listener: listener.id,
+        patch,
+    })
+}
+
+/// What listeners of any layer and family are changed by.
+pub(super) fn pool_patch(params: &Params) -> Result<ListenerPatch, ApiError> {
+    let scheduler = params.text("scheduler").or(params.text("httpHash"));
+    Ok(ListenerPatch {
         name: params.text("listenerName").map(ToOwned::to_owned),
         session_expire: params
             .int("sessionExpire")
@@ -139,17 +166,7 @@ pub(super) fn modify(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
         health_num: optional(params, "healthNum")?,
         unhealth_num: optional(params, "unhealthNum")?,
         scheduler: scheduler.and_then(Scheduler::from_name),
-        http_code: optional(params, "httpCode")?,
-        check_path: check_path(params.text("httpCheckPath"))?,
-        tls: Source::Request(params).tls_patch(view, listener.protocol)?,
-        layer4_parameter: given(LAYER4_PARAMETERS),
-        layer7_parameter: given(LAYER7_PARAMETERS),
-        https_parameter: given(HTTPS_PARAMETERS),
-    };
-    Ok(Command::ModifyListener {
-        load_balancer: lb.id,
-        listener: listener.id,
-        patch,
+        ..ListenerPatch::default()
     })
 }
 

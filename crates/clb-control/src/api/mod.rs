@@ -10,6 +10,7 @@ mod common;
 mod errors;
 mod forward_answers;
 mod handlers;
+mod instance_answers;
 mod listeners;
 pub mod patterns;
 mod redirects;

@@ -12,12 +12,12 @@ use clb_model::{
 use super::rules::selection;
 use super::view::{View, checked};
 
+/// A listener, and which of its rules.
+type Place<'v> = (&'v Arc<Listener>, RuleSelection);
+
 /// The listener, and which of its rules. On a layer-4 listener an id of a rule is no more than a
 /// condition that such a listener can not have: the model refuses it.
-fn place<'v>(
-    view: &'v View<'_>,
-    params: &Params,
-) -> Result<(&'v Arc<Listener>, RuleSelection), ApiError> {
+fn place<'v>(view: &'v View<'_>, params: &Params) -> Result<Place<'v>, ApiError> {
     let listener = view.application_listener(params)?;
     if !listener.protocol.is_layer7()
         && let Some(name) = ["locationIds", "domain", "url"]
@@ -38,7 +38,7 @@ fn seventh_place<'v>(
     view: &'v View<'_>,
     params: &Params,
     instead: &str,
-) -> Result<(&'v Arc<Listener>, RuleSelection), ApiError> {
+) -> Result<Place<'v>, ApiError> {
     let listener = view.application_listener(params)?;
     if listener.protocol.is_layer7() {
         return place(view, params);
@@ -93,9 +93,27 @@ fn change(listener: &Listener, command: ApplicationCommand) -> Command {
     }
 }
 
-/// RegisterInstancesWithForwardLBSeventhListener
-pub(super) fn bind(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
-    let (listener, rules) = place(view, params)?;
+/// As [`place`], for Actions that are for layer 4 alone.
+fn fourth_place<'v>(
+    view: &'v View<'_>,
+    params: &Params,
+    instead: &str,
+) -> Result<Place<'v>, ApiError> {
+    let listener = view.application_listener(params)?;
+    if !listener.protocol.is_layer7() {
+        return Ok((listener, RuleSelection::default()));
+    }
+    Err(ApiError::parameter(format!(
+        "listenerId={}: it is an {} listener (layer 7): use {instead} for it",
+        listener.id, listener.protocol
+    )))
+}
+
+fn bound(
+    view: &View<'_>,
+    (listener, rules): Place<'_>,
+    params: &Params,
+) -> Result<Command, ApiError> {
     let command = ApplicationCommand::Bind {
         now: view.now,
         listener: listener.id,
@@ -105,14 +123,9 @@ pub(super) fn bind(view: &View<'_>, params: &Params) -> Result<Command, ApiError
     Ok(change(listener, command))
 }
 
-/// DeregisterInstancesFromForwardLB
-pub(super) fn unbind(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
-    let (listener, rules) = place(view, params)?;
-    let backends = params
-        .elements("backends")
-        .iter()
-        .map(target)
-        .collect::<Result<Vec<_>, _>>()?;
+fn unbound((listener, rules): Place<'_>, params: &Params) -> Result<Command, ApiError> {
+    let backends = params.elements("backends");
+    let backends = backends.iter().map(target).collect::<Result<Vec<_>, _>>()?;
     let command = ApplicationCommand::Unbind {
         listener: listener.id,
         rules,
@@ -121,9 +134,7 @@ pub(super) fn unbind(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
     Ok(change(listener, command))
 }
 
-/// ModifyForwardSeventhBackends
-pub(super) fn reweight(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
-    let (listener, rules) = seventh_place(view, params, "ModifyForwardFourthBackendsWeight")?;
+fn reweighted((listener, rules): Place<'_>, params: &Params) -> Result<Command, ApiError> {
     let command = ApplicationCommand::Reweight {
         listener: listener.id,
         rules,
@@ -132,9 +143,7 @@ pub(super) fn reweight(view: &View<'_>, params: &Params) -> Result<Command, ApiE
     Ok(change(listener, command))
 }
 
-/// ModifyForwardSeventhBackendsPort
-pub(super) fn move_ports(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
-    let (listener, rules) = seventh_place(view, params, "ModifyForwardFourthBackendsPort")?;
+fn moved((listener, rules): Place<'_>, params: &Params) -> Result<Command, ApiError> {
     let backends = params
         .elements("backends")
         .iter()
@@ -152,4 +161,50 @@ pub(super) fn move_ports(view: &View<'_>, params: &Params) -> Result<Command, Ap
         backends,
     };
     Ok(change(listener, command))
+}
+
+/// RegisterInstancesWithForwardLBSeventhListener
+pub(super) fn bind(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    bound(view, place(view, params)?, params)
+}
+
+/// RegisterInstancesWithForwardLBFourthListener
+pub(super) fn bind_fourth(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    let instead = "RegisterInstancesWithForwardLBSeventhListener";
+    bound(view, fourth_place(view, params, instead)?, params)
+}
+
+/// DeregisterInstancesFromForwardLB
+pub(super) fn unbind(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    unbound(place(view, params)?, params)
+}
+
+/// DeregisterInstancesFromForwardLBFourthListener
+pub(super) fn unbind_fourth(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    let instead = "DeregisterInstancesFromForwardLB";
+    unbound(fourth_place(view, params, instead)?, params)
+}
+
+/// ModifyForwardSeventhBackends
+pub(super) fn reweight(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    let instead = "ModifyForwardFourthBackendsWeight";
+    reweighted(seventh_place(view, params, instead)?, params)
+}
+
+/// ModifyForwardFourthBackendsWeight
+pub(super) fn reweight_fourth(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    let instead = "ModifyForwardSeventhBackends";
+    reweighted(fourth_place(view, params, instead)?, params)
+}
+
+/// ModifyForwardSeventhBackendsPort
+pub(super) fn move_ports(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    let instead = "ModifyForwardFourthBackendsPort";
+    moved(seventh_place(view, params, instead)?, params)
+}
+
+/// ModifyForwardFourthBackendsPort
+pub(super) fn move_ports_fourth(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
+    let instead = "ModifyForwardSeventhBackendsPort";
+    moved(fourth_place(view, params, instead)?, params)
 }

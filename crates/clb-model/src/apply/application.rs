@@ -8,7 +8,7 @@ use super::{
     Applied, check_limit, check_settings, listener_of, listeners, load_balancers, of_family,
     redirects, remove_listeners, rules, targets,
 };
-use crate::command::{ApplicationCommand, ListenerChange, NewApplicationListener};
+use crate::command::{ApplicationCommand, ListenerChange, ListenerPatch, NewApplicationListener};
 use crate::env::Env;
 use crate::error::ModelError;
 use crate::id::{LbId, ListenerId};
@@ -31,6 +31,10 @@ pub(super) fn apply(
         ApplicationCommand::ModifyListener { listener, change } => {
             let listener = listener_of(state, lb, *listener)?;
             modify(state, env, listener, change)?
+        }
+        ApplicationCommand::ModifyFourthListener { listener, patch } => {
+            let listener = listener_of(state, lb, *listener)?;
+            modify_fourth(listener, patch)?
         }
         ApplicationCommand::DeleteListeners { listeners } => delete(state, lb, listeners)?,
         ApplicationCommand::CreateRules { listener, rules } => {
@@ -172,7 +176,7 @@ fn check_available(protocol: Protocol) -> Result<(), ModelError> {
     match protocol {
         Protocol::Http | Protocol::Https | Protocol::Tcp => Ok(()),
         other => Err(ModelError::NotAvailable(format!(
-            "protocol={} ({other}): not available yet, this version has HTTP (1) and HTTPS (4) listeners",
+            "protocol={} ({other}): not available yet, this version has HTTP (1), TCP (2) and HTTPS (4) listeners",
             other.number()
         ))),
     }
@@ -212,6 +216,27 @@ fn modify(
     let mut changes = certificates.finish(env)?;
     changes.extend(listeners::changed(listener, after));
     Ok(changes)
+}
+
+/// ModifyForwardLBFourthListener
+fn modify_fourth(
+    listener: &Arc<Listener>,
+    patch: &ListenerPatch,
+) -> Result<Vec<Change>, ModelError> {
+    let mut after = Listener::clone(listener);
+    if let Some(name) = &patch.name {
+        after.name.clone_from(name);
+    }
+    let ListenerService::Own { settings, .. } = &mut after.service else {
+        return Err(ModelError::WrongLayer {
+            listener: listener.id,
+            protocol: listener.protocol,
+            reason: "use ModifyForwardLBSeventhListener for it",
+        });
+    };
+    listeners::change_settings(settings, patch);
+    check_settings(settings)?;
+    Ok(listeners::changed(listener, after).into_iter().collect())
 }
 
 fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Vec<Change>, ModelError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::certificates::Certificates;
 use super::{Applied, check_limit, check_settings, classic, listener_of};
-use crate::command::{ListenerPatch, NewListener};
+use crate::command::{HealthTimes, ListenerPatch, NewListener};
 use crate::env::Env;
 use crate::error::ModelError;
 use crate::id::{LbId, ListenerId};
@@ -172,7 +172,7 @@ pub(super) fn changed(listener: &Arc<Listener>, after: Listener) -> Option<Chang
     })
 }
 
-fn change_settings(settings: &mut PoolSettings, patch: &ListenerPatch) {
+pub(super) fn change_settings(settings: &mut PoolSettings, patch: &ListenerPatch) {
     fn set<T: Clone>(place: &mut T, wanted: &Option<T>) {
         if let Some(wanted) = wanted {
             place.clone_from(wanted);
@@ -190,6 +190,36 @@ fn change_settings(settings: &mut PoolSettings, patch: &ListenerPatch) {
         set(&mut http.code, &patch.http_code);
         set(&mut http.path, &patch.check_path);
     }
+}
+
+/// ModifyLBHealth
+pub(super) fn modify_health(
+    state: &State,
+    lb: LbId,
+    health: &HealthTimes,
+) -> Result<Applied, ModelError> {
+    classic(state, lb)?;
+    let mut changes = Vec::new();
+    for listener in state.listeners_of(lb) {
+        let mut after = Listener::clone(listener);
+        if let ListenerService::Instance { settings, .. } = &mut after.service {
+            let check = &mut settings.health;
+            check.enabled = health.enabled;
+            check.interval_time = health.interval_time;
+            check.health_num = health.health_num;
+            check.unhealth_num = health.unhealth_num;
+            // It can not be set on the others, which probe with 2 s.
+            if !listener.protocol.is_layer7() {
+                check.time_out = health.time_out;
+            }
+            check_settings(settings)?;
+        }
+        changes.extend(changed(listener, after));
+    }
+    Ok(Applied {
+        changes,
+        load_balancers: vec![lb],
+    })
 }
 
 pub(super) fn delete(state: &State, lb: LbId, ids: &[ListenerId]) -> Result<Applied, ModelError> {

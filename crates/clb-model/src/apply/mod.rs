@@ -62,6 +62,10 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
             listener,
             patch,
         } => listeners::modify(state, env, *load_balancer, *listener, patch),
+        Command::ModifyHealth {
+            load_balancer,
+            health,
+        } => listeners::modify_health(state, *load_balancer, health),
         Command::DeleteListeners {
             load_balancer,
             listeners,

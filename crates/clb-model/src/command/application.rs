@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NewTls, TlsPatch};
+use super::{ListenerPatch, NewTls, TlsPatch};
 use crate::check_path::CheckPath;
 use crate::id::{ListenerId, RuleId};
 use crate::object::{CheckDomain, PoolSettings, ProbeMethod};
@@ -187,6 +187,13 @@ pub enum ApplicationCommand {
         listener: ListenerId,
         /// What changes.
         change: Box<ListenerChange>,
+    },
+    /// ModifyForwardLBFourthListener
+    ModifyFourthListener {
+        /// Layer-4 listener.
+        listener: ListenerId,
+        /// What changes.
+        patch: Box<ListenerPatch>,
     },
     /// DeleteForwardLBListener
     DeleteListeners {
