@@ -381,8 +381,8 @@ fn actions_are_found_by_their_exact_name() {
     assert!(message("DescribeLoadBalancer").contains("nearest"));
     assert!(message("DescribeInstances").contains("another product"));
     assert_eq!(
-        message("DescribeLBHealth"),
-        "DescribeLBHealth: not available yet"
+        message("DescribeLoadBalancerLog"),
+        "DescribeLoadBalancerLog: not available yet"
     );
     assert_eq!(
         message("GetMonitorData"),

@@ -15,6 +15,7 @@ enum Step {
     Bind(usize, usize, Option<i64>),
     Unbind(usize, usize),
     Rename(usize, usize),
+    Health(usize, bool, i64),
     Application(usize, usize, Application),
 }
 
@@ -27,6 +28,7 @@ enum Application {
     Rules(Vec<(usize, usize)>),
     RenameDomain(usize, usize),
     Modify(usize),
+    ModifyFourth(Scheduler, i64),
     Unrule(usize),
     Bind(Option<usize>, usize, i64, Option<i64>),
     Reweight(Option<usize>, usize, i64, i64),
@@ -47,6 +49,8 @@ fn application() -> impl Strategy<Value = Application> {
         4 => prop::collection::vec((domain.clone(), 0usize..3), 1..3).prop_map(Rules),
         2 => (domain.clone(), domain.clone()).prop_map(|(from, to)| RenameDomain(from, to)),
         2 => (0usize..3).prop_map(Modify),
+        2 => (prop_oneof![Just(Scheduler::Wrr), Just(Scheduler::LeastConn)], 2i64..=5)
+            .prop_map(|(scheduler, time_out)| ModifyFourth(scheduler, time_out)),
         1 => domain.prop_map(Unrule),
         5 => (of(), machine.clone(), port.clone(), prop::option::of(0i64..=100))
             .prop_map(|(of, machine, port, weight)| Bind(of, machine, port, weight)),
@@ -70,6 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(lb, index, weight)| Step::Bind(lb, index, weight)),
         1 => (lb.clone(), 0usize..4).prop_map(|(lb, index)| Step::Unbind(lb, index)),
         1 => (lb.clone(), 0usize..4).prop_map(|(lb, index)| Step::Rename(lb, index)),
+        1 => (lb.clone(), any::<bool>(), 2i64..=6)
+            .prop_map(|(lb, enabled, time_out)| Step::Health(lb, enabled, time_out)),
         8 => (lb, 0usize..2, application())
             .prop_map(|(lb, listener, what)| Step::Application(lb, listener, what)),
     ]
@@ -107,6 +113,16 @@ fn command(state: &State, step: &Step) -> Command {
         Step::Unbind(index, machine) => Command::UnbindBackends {
             load_balancer: lb(*index),
             instances: vec![MACHINES[*machine].to_owned()],
+        },
+        Step::Health(index, enabled, time_out) => Command::ModifyHealth {
+            load_balancer: lb(*index),
+            health: HealthTimes {
+                enabled: *enabled,
+                time_out: TimeOut::try_from(*time_out).unwrap(),
+                interval_time: IntervalTime::try_from(5).unwrap(),
+                health_num: CheckCount::try_from(2).unwrap(),
+                unhealth_num: CheckCount::try_from(2).unwrap(),
+            },
         },
         Step::Rename(index, prefix) => Command::ModifyLoadBalancer {
             load_balancer: lb(*index),
@@ -170,6 +186,16 @@ fn application_command(state: &State, lb: LbId, listener: usize, what: &Applicat
                 ..RulePatch::default()
             }),
         },
+        Application::ModifyFourth(scheduler, time_out) => {
+            ApplicationCommand::ModifyFourthListener {
+                listener,
+                patch: Box::new(ListenerPatch {
+                    scheduler: Some(*scheduler),
+                    time_out: TimeOut::try_from(*time_out).ok(),
+                    ..ListenerPatch::default()
+                }),
+            }
+        }
         Application::Unrule(domain) => ApplicationCommand::DeleteRules {
             listener,
             rules: selection(&Some(*domain)),
