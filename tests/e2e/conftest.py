@@ -74,9 +74,19 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((f"{gateway.folder.name}/{name}", text[-8000:]))
 
 
-def pytest_terminal_summary(terminalreporter):
-    """How many cases the tests of the API's contract have made of its table."""
-    reports = [report for each in ("passed", "failed") for report in terminalreporter.stats.get(each, ())]
-    cases = sum(value for report in reports for name, value in report.user_properties if name == "cases")
-    if cases:
-        terminalreporter.write_line(f"contract of the API: {cases} cases made of its table")
+_cases = pytest.StashKey[int]()
+
+
+@pytest.fixture
+def count_cases(pytestconfig):
+    """Counts cases that a test makes of the API's table; the sum is printed at the end."""
+
+    def add(number):
+        pytestconfig.stash[_cases] = pytestconfig.stash.get(_cases, 0) + number
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if _cases in config.stash:
+        terminalreporter.write_line(f"contract of the API: {config.stash[_cases]} cases made of its table")

@@ -33,10 +33,10 @@ def api(gateway):
 class Refusals:
     """Sends what must be refused, and keeps what was not refused as it should be."""
 
-    def __init__(self, api, action, record_property):
+    def __init__(self, api, action, count_cases):
         self.api, self.action = api, action
         self.count, self.wrong = 0, []
-        self._record = record_property
+        self._count_cases = count_cases
 
     def expect(self, request, *named, code=4000, module=9003):
         """The refusal's message must have all of `named`."""
@@ -50,13 +50,13 @@ class Refusals:
             self.wrong.append(f"{changed} without {gone}: {code} {starts}with {named} expected: {answer}")
 
     def close(self):
-        self._record("cases", self.count)
+        self._count_cases(self.count)
         assert not self.wrong, f"{len(self.wrong)} of {self.count} cases:\n" + "\n".join(self.wrong)
 
 
 @pytest.fixture
-def refusals(api, action, record_property):
-    found = Refusals(api, action, record_property)
+def refusals(api, action, count_cases):
+    found = Refusals(api, action, count_cases)
     yield found
     found.close()
 

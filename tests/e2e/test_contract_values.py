@@ -56,7 +56,7 @@ def values(param):
 
 
 @by_action
-def test_values_that_are_allowed(action, world, record_property):
+def test_values_that_are_allowed(action, world, count_cases):
     count, wrong = 0, []
     for param in action.params:
         for value in values(param):
@@ -68,7 +68,7 @@ def test_values_that_are_allowed(action, world, record_property):
             if answer["code"] in (expected, NAMES_NOTHING.get((action.name, param.last))):
                 continue
             wrong.append(f"{param.first}={value[:40]}: {answer}")
-    record_property("cases", count)
+    count_cases(count)
     assert not wrong, f"{len(wrong)} of {count}:\n" + "\n".join(wrong)
 
 
@@ -120,7 +120,7 @@ FILTERS = {
 
 
 @by_action
-def test_ids_that_are_unknown(action, world, record_property):
+def test_ids_that_are_unknown(action, world, count_cases):
     count = 0
     for code, module, when in action.errors:
         if module not in UNKNOWN:
@@ -134,7 +134,7 @@ def test_ids_that_are_unknown(action, world, record_property):
         answer = shapes.check_error(world.api.answer(action.name, request))
         assert answer["code"] == code and answer["message"].startswith(f"({module}) "), (when, answer)
         count += 1
-    record_property("cases", count)
+    count_cases(count)
 
 
 def _with_certificate(world, action):
