@@ -53,7 +53,11 @@ pub fn subcommand(action: &ActionSpec) -> Command {
     for spec in action.params {
         let is_first = |array: &str| {
             let same = |other: &&ParamSpec| matches!(other.shape(), Shape::Field { array: name, .. } if name == array);
-            action.params.iter().find(same).is_some_and(|first| first.name == spec.name)
+            action
+                .params
+                .iter()
+                .find(same)
+                .is_some_and(|first| first.name == spec.name)
         };
         let arg = match spec.shape() {
             Shape::Scalar(name) => option(name)
@@ -105,10 +109,13 @@ fn fields<'a>(
     action: &'a ActionSpec,
     array: &'a str,
 ) -> impl Iterator<Item = (&'static str, &'a ParamSpec)> {
-    action.params.iter().filter_map(move |spec| match spec.shape() {
-        Shape::Field { array: name, field } if name == array => Some((field, spec)),
-        _ => None,
-    })
+    action
+        .params
+        .iter()
+        .filter_map(move |spec| match spec.shape() {
+            Shape::Field { array: name, field } if name == array => Some((field, spec)),
+            _ => None,
+        })
 }
 
 /// The parameters that a subcommand's options say. A value `@FILE` is the file's content.
@@ -162,26 +169,24 @@ fn split(
     };
     let mut found: Vec<(&'static str, String)> = Vec::new();
     for part in given.split(',') {
-        match (begun(part), found.last_mut()) {
-            (Some((field, _)), _) if found.iter().any(|(name, _)| *name == field) => {
+        if let Some((field, value)) = begun(part) {
+            if found.iter().any(|(name, _)| *name == field) {
                 return Err(BadArgument::Twice {
                     flag: kebab(array),
                     given: given.to_owned(),
                     field: field.to_owned(),
                 });
             }
-            (Some(begun), _) => found.push(begun),
-            (None, Some((_, value))) => {
-                value.push(',');
-                value.push_str(part);
-            }
-            (None, None) => {
-                return Err(BadArgument::Field {
-                    flag: kebab(array),
-                    given: given.to_owned(),
-                    fields: known.join(", "),
-                });
-            }
+            found.push((field, value));
+        } else if let Some((_, value)) = found.last_mut() {
+            value.push(',');
+            value.push_str(part);
+        } else {
+            return Err(BadArgument::Field {
+                flag: kebab(array),
+                given: given.to_owned(),
+                fields: known.join(", "),
+            });
         }
     }
     Ok(found)
@@ -265,7 +270,12 @@ mod tests {
     #[test]
     fn a_comma_separates_only_where_a_field_follows() {
         let line = ["--load-balancer-id", "lb-a", "--listeners"];
-        let with = |element| parsed("CreateLoadBalancerListeners", &[&line[..], &[element]].concat());
+        let with = |element| {
+            parsed(
+                "CreateLoadBalancerListeners",
+                &[&line[..], &[element]].concat(),
+            )
+        };
         let element = "listenerName=a, b,c=d,protocol=2,loadBalancerPort=1,instancePort=2";
         let found = with(element).unwrap();
         assert!(found.contains(&("listeners.0.listenerName".to_owned(), "a, b,c=d".to_owned())));
@@ -273,7 +283,10 @@ mod tests {
         let twice = with("protocol=2,protocol=3").unwrap_err();
         assert!(twice.contains("protocol is given twice"), "{twice}");
         let unknown = with("port=80").unwrap_err();
-        assert!(unknown.contains("loadBalancerPort, instancePort"), "{unknown}");
+        assert!(
+            unknown.contains("loadBalancerPort, instancePort"),
+            "{unknown}"
+        );
     }
 
     #[test]
@@ -281,7 +294,11 @@ mod tests {
         let missing = parsed("CreateLoadBalancer", &[]).unwrap_err();
         assert!(missing.contains("--load-balancer-type"), "{missing}");
         let line = ["--load-balancer-type", "2", "--nmae", "x"];
-        assert!(parsed("CreateLoadBalancer", &line).unwrap_err().contains("--nmae"));
+        assert!(
+            parsed("CreateLoadBalancer", &line)
+                .unwrap_err()
+                .contains("--nmae")
+        );
     }
 
     #[test]
@@ -295,7 +312,10 @@ mod tests {
         assert!(found.contains(&("newCertContent".to_owned(), "-----BEGIN".to_owned())));
         let line = ["--old-cert-id", "a", "--new-cert-content", "@/no/such/file"];
         let missing = parsed("ReplaceCert", &line).unwrap_err();
-        assert!(missing.contains("newCertContent=@/no/such/file"), "{missing}");
+        assert!(
+            missing.contains("newCertContent=@/no/such/file"),
+            "{missing}"
+        );
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub fn subcommand() -> Command {
 }
 
 fn time(given: &str) -> Result<i64, String> {
-    let local = |civil: civil::DateTime| civil.to_zoned(TimeZone::system());
+    let local = |civil: civil::DateTime| civil.to_zoned_datetime(TimeZone::system());
     let instant = given.parse::<Timestamp>().ok().or_else(|| {
         let civil = given.parse::<civil::DateTime>().ok()?;
         local(civil).ok().map(|zoned| zoned.timestamp())
@@ -93,7 +93,10 @@ pub fn run(matches: &ArgMatches, as_json: bool) -> anyhow::Result<String> {
         refused: matches.get_flag("refused"),
         before: matches.get_one::<u64>("before").copied(),
     };
-    let limit = matches.get_one::<usize>("limit").copied().unwrap_or_default();
+    let limit = matches
+        .get_one::<usize>("limit")
+        .copied()
+        .unwrap_or_default();
     let found = AuditLog::open(&folder)?.read(&filter, limit)?;
     Ok(match as_json {
         true => format!("{}\n", Value::Array(found.iter().map(as_value).collect())),
@@ -102,7 +105,15 @@ pub fn run(matches: &ArgMatches, as_json: bool) -> anyhow::Result<String> {
 }
 
 fn as_table(found: &[Audited]) -> String {
-    let mut table = plain(&["number", "time", "key", "from", "action", "result", "parameters"]);
+    let mut table = plain(&[
+        "number",
+        "time",
+        "key",
+        "from",
+        "action",
+        "result",
+        "parameters",
+    ]);
     for Audited {
         number,
         entry,
@@ -131,7 +142,7 @@ fn as_table(found: &[Audited]) -> String {
 
 fn local_time(at: UnixMillis) -> String {
     let time = Timestamp::from_millisecond(at.0).unwrap_or_default();
-    let zoned = time.to_zoned(TimeZone::system());
+    let zoned = time.to_zoned_datetime(TimeZone::system());
     zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -195,6 +206,9 @@ mod tests {
     fn results_say_what_became_of_it() {
         let failed = Outcome::Failed("port in use".to_owned());
         assert_eq!(result(0, "", &failed), "taken back: port in use");
-        assert_eq!(result(5000, "(11041) gone", &Outcome::Unknown), "5000 (11041) gone");
+        assert_eq!(
+            result(5000, "(11041) gone", &Outcome::Unknown),
+            "5000 (11041) gone"
+        );
     }
 }

@@ -132,12 +132,11 @@ pub async fn run(
                 .find(|action| kebab(action.name) == name)
                 .with_context(|| format!("{name}: no such Action"))
                 .map_err(usage)?;
-            let pairs =
-                arguments::parameters(action, own).map_err(|error| usage(error.into()))?;
+            let pairs = arguments::parameters(action, own).map_err(|error| usage(error.into()))?;
             // What the gateway would say of the request alone is said here.
-            action.check(pairs.clone()).map_err(|error| {
-                usage(anyhow::anyhow!("{}", error.message))
-            })?;
+            action
+                .check(pairs.clone())
+                .map_err(|error| usage(anyhow::anyhow!("{}", error.message)))?;
             (action.name, pairs)
         }
     };
@@ -202,21 +201,37 @@ mod tests {
     fn every_served_action_is_a_subcommand() {
         let command = command();
         for action in served() {
-            assert!(command.find_subcommand(kebab(action.name)).is_some(), "{}", action.name);
+            assert!(
+                command.find_subcommand(kebab(action.name)).is_some(),
+                "{}",
+                action.name
+            );
         }
     }
 
     fn failure(line: &[&str]) -> Failure {
         let matches = command().try_get_matches_from(line).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(run(&matches, |_| None)).unwrap_err()
     }
 
     #[test]
     fn what_the_request_alone_tells_is_refused_before_anything_is_sent() {
-        let error = failure(&["clbctl", "create-load-balancer", "--load-balancer-type", "4"]);
+        let error = failure(&[
+            "clbctl",
+            "create-load-balancer",
+            "--load-balancer-type",
+            "4",
+        ]);
         assert!(matches!(&error, Failure::Usage(_)));
-        assert!(error.to_string().contains("loadBalancerType=4: must be one of 2, 3"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("loadBalancerType=4: must be one of 2, 3"),
+            "{error}"
+        );
         let error = failure(&["clbctl", "describe-load-balancers"]);
         assert!(error.to_string().contains("--endpoint"), "{error}");
     }
@@ -224,7 +239,10 @@ mod tests {
     #[test]
     fn man_page_and_completions_know_every_action() {
         let page = man().unwrap();
-        assert!(page.contains("create\\-load\\-balancer") && page.contains("sched"), "{page}");
+        assert!(
+            page.contains("create\\-load\\-balancer") && page.contains("sched"),
+            "{page}"
+        );
         for shell in ["bash", "zsh", "fish"] {
             let matches = command()
                 .try_get_matches_from(["clbctl", "completions", shell])

@@ -117,9 +117,9 @@ impl Client {
             "http" => (None, 80),
             _ => return Err(bad()),
         };
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(name, port)| port.parse::<u16>().is_ok() && (!name.contains(':') || name.ends_with(']')));
+        let has_port = host.rsplit_once(':').is_some_and(|(name, port)| {
+            port.parse::<u16>().is_ok() && (!name.contains(':') || name.ends_with(']'))
+        });
         let host = match has_port {
             true => host.to_owned(),
             false => format!("{host}:{port}"),
@@ -142,7 +142,13 @@ impl Client {
             .map_err(|_| self.lost(format!("no answer within {} s", PATIENCE.as_secs())))??;
         let value: Value = serde_json::from_str(&text)
             .map_err(|error| self.lost(format!("an answer that is no JSON: {error}")))?;
-        let word = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let word = |name: &str| {
+            value
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         match value.get("code").and_then(Value::as_i64) {
             Some(0) => Ok(Answer { text, value }),
             Some(code) => Err(CallError::Refused {
@@ -159,7 +165,12 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError::Failed`], [`CallError::Slow`], and those of [`Client::call`].
-    pub async fn wait(&self, action: &str, answer: &Answer, patience: Duration) -> Result<(), CallError> {
+    pub async fn wait(
+        &self,
+        action: &str,
+        answer: &Answer,
+        patience: Duration,
+    ) -> Result<(), CallError> {
         let Some(task) = answer.value.get("requestId").and_then(Value::as_i64) else {
             return Ok(());
         };
@@ -194,7 +205,9 @@ impl Client {
 
     /// The body of a call.
     fn signed(&self, action: &str, parameters: &[Pair]) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let mut pairs = parameters.to_vec();
         let common = [
             ("Action", action.to_owned()),
@@ -202,7 +215,10 @@ impl Client {
             ("Nonce", rand::random::<u64>().to_string()),
             ("SecretId", self.settings.secret_id.clone()),
             ("SignatureMethod", "HmacSHA256".to_owned()),
-            ("RequestClient", concat!("clbctl_", env!("CARGO_PKG_VERSION")).to_owned()),
+            (
+                "RequestClient",
+                concat!("clbctl_", env!("CARGO_PKG_VERSION")).to_owned(),
+            ),
         ];
         pairs.extend(common.map(|(name, value)| (name.to_owned(), value)));
         if let Some(region) = &self.settings.region {
@@ -224,7 +240,10 @@ impl Client {
             return self.exchange(socket, body).await;
         };
         let (name, _) = self.host.rsplit_once(':').unwrap_or((&self.host, ""));
-        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let name = ServerName::try_from(name)
             .map_err(|_| CallError::Endpoint(self.settings.endpoint.clone()))?;
         let stream = TlsConnector::from(Arc::clone(tls))
@@ -239,7 +258,8 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let lost = |error: hyper::Error| self.lost(error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let connection = tokio::spawn(connection);
         let request = Request::builder()
             .method(Method::POST)
@@ -251,7 +271,9 @@ impl Client {
         let response = sender.send_request(request).await.map_err(lost)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER).collect().await;
-        let body = body.map_err(|error| self.lost(error.to_string()))?.to_bytes();
+        let body = body
+            .map_err(|error| self.lost(error.to_string()))?
+            .to_bytes();
         connection.abort();
         let text = String::from_utf8_lossy(&body).into_owned();
         match status {
@@ -293,7 +315,14 @@ mod tests {
         ] {
             assert_eq!(client(endpoint).map(|client| client.host).unwrap(), host);
         }
-        for bad in ["", "gateway:8443", "ftp://a", "https://", "http://a/b", "http://u@a"] {
+        for bad in [
+            "",
+            "gateway:8443",
+            "ftp://a",
+            "https://",
+            "http://a/b",
+            "http://u@a",
+        ] {
             assert!(matches!(client(bad), Err(CallError::Endpoint(_))), "{bad}");
         }
     }

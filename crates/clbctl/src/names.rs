@@ -57,7 +57,10 @@ mod tests {
                 "create-forward-lb-seventh-layer-listeners",
             ),
             ("DescribeLBHealthStatus", "describe-lb-health-status"),
-            ("DeregisterInstancesFromForwardLB", "deregister-instances-from-forward-lb"),
+            (
+                "DeregisterInstancesFromForwardLB",
+                "deregister-instances-from-forward-lb",
+            ),
             ("loadBalancerIds", "load-balancer-ids"),
             ("SSLMode", "ssl-mode"),
             ("certCaId", "cert-ca-id"),

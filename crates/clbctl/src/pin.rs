@@ -91,11 +91,9 @@ impl Pin {
             let mut roots = RootCertStore::empty();
             // A certificate that is no authority is one to compare with.
             roots.add_parsable_certificates(certificates);
-            let built = WebPkiServerVerifier::builder_with_provider(
-                Arc::new(roots),
-                Arc::clone(provider),
-            )
-            .build();
+            let built =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                    .build();
             authority = built.ok();
         }
         match digests.is_empty() {

@@ -10,12 +10,24 @@ use serde::Deserialize;
 
 /// Each may be an option, a variable `CLBCTL_…`, or a key of the file.
 const OPTIONS: &[(&str, &str)] = &[
-    ("endpoint", "The gateway: https://HOST:PORT, or http:// for one that serves without TLS"),
+    (
+        "endpoint",
+        "The gateway: https://HOST:PORT, or http:// for one that serves without TLS",
+    ),
     ("secret_id", "SecretId of the key"),
     ("secret_key_file", "File that has the SecretKey in one line"),
-    ("credentials", "File with secret_id and secret_key, such as credentials.toml of a gateway's state_dir"),
-    ("certificate", "PEM file: the gateway's own certificate, or that of its authority"),
-    ("fingerprint", "SHA-256 of the gateway's certificate, hexadecimal, colons allowed"),
+    (
+        "credentials",
+        "File with secret_id and secret_key, such as credentials.toml of a gateway's state_dir",
+    ),
+    (
+        "certificate",
+        "PEM file: the gateway's own certificate, or that of its authority",
+    ),
+    (
+        "fingerprint",
+        "SHA-256 of the gateway's certificate, hexadecimal, colons allowed",
+    ),
     ("region", "Region that requests name"),
 ];
 
@@ -170,7 +182,9 @@ pub fn read(
             Ok(text.trim_end_matches(['\r', '\n']).to_owned())
         })
         .transpose()?;
-    let (id, key) = credentials.map(|made| (made.secret_id, made.secret_key)).unzip();
+    let (id, key) = credentials
+        .map(|made| (made.secret_id, made.secret_key))
+        .unzip();
     Ok(Settings {
         endpoint: chosen("endpoint", stored.endpoint).ok_or_else(|| missing("endpoint"))?,
         secret_id: chosen("secret_id", stored.secret_id)
@@ -237,8 +251,10 @@ mod tests {
             .try_get_matches_from([&["x"], line].concat())
             .unwrap();
         let environment: HashMap<&str, &str> = environment.iter().copied().collect();
-        read(&matches, |name| environment.get(name).map(ToString::to_string))
-            .map_err(|error| error.to_string())
+        read(&matches, |name| {
+            environment.get(name).map(ToString::to_string)
+        })
+        .map_err(|error| error.to_string())
     }
 
     fn write(file: &Path, text: &str, mode: u32) {
@@ -257,7 +273,11 @@ mod tests {
             "endpoint = \"https://a\"\nsecret_id = \"b\"\nsecret_key = \"c\"\ncertificate = \"d.pem\"\nregion = \"e\"\n",
             0o600,
         );
-        let environment = [("HOME", home), ("CLBCTL_SECRET_ID", "f"), ("CLBCTL_REGION", "g")];
+        let environment = [
+            ("HOME", home),
+            ("CLBCTL_SECRET_ID", "f"),
+            ("CLBCTL_REGION", "g"),
+        ];
         let found = settings(&["--region", "h"], &environment).unwrap();
         assert_eq!(found.endpoint, "https://a");
         assert_eq!(found.secret_id, "f");
@@ -266,13 +286,21 @@ mod tests {
         let beside = dir.path().join(".config/clb/d.pem");
         assert_eq!(found.certificate, Some(beside));
         write(&file, "endpoint = \"https://a\"\nendpiont = 1\n", 0o600);
-        assert!(settings(&[], &environment).unwrap_err().contains("endpiont"));
+        assert!(
+            settings(&[], &environment)
+                .unwrap_err()
+                .contains("endpiont")
+        );
     }
 
     #[test]
     fn what_is_missing_is_told_with_every_way_to_give_it() {
         let error = settings(&[], &[("HOME", "/nobody")]).unwrap_err();
-        for part in ["--endpoint", "CLBCTL_ENDPOINT", "/nobody/.config/clb/clbctl.toml"] {
+        for part in [
+            "--endpoint",
+            "CLBCTL_ENDPOINT",
+            "/nobody/.config/clb/clbctl.toml",
+        ] {
             assert!(error.contains(part), "{error}");
         }
     }
@@ -285,7 +313,10 @@ mod tests {
         let line = ["--endpoint", "http://a", "--credentials", name];
         write(&file, "secret_id = \"a\"\nsecret_key = \"b\"\n", 0o640);
         let open = settings(&line, &[]).unwrap_err();
-        assert!(open.contains("mode 0640") && !open.contains("\"b\""), "{open}");
+        assert!(
+            open.contains("mode 0640") && !open.contains("\"b\""),
+            "{open}"
+        );
         write(&file, "secret_id = \"a\"\nsecret_key = \"b\"\n", 0o600);
         let found = settings(&line, &[]).unwrap();
         assert_eq!((&*found.secret_id, &*found.secret_key), ("a", "b"));

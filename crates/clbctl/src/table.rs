@@ -12,7 +12,7 @@ const ENVELOPE: &[&str] = &["code", "message", "codeDesc"];
 pub fn plain(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(NOTHING)
+        .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(columns.iter().map(|name| name.to_uppercase()));
     table
@@ -23,7 +23,8 @@ pub fn plain(columns: &[&str]) -> Table {
 pub fn text(table: &Table) -> String {
     let mut out = String::new();
     for line in table.lines() {
-        out.push_str(line.trim());
+        // Each cell begins with a blank.
+        out.push_str(line.strip_prefix(' ').unwrap_or(&line).trim_end());
         out.push('\n');
     }
     out
@@ -50,6 +51,7 @@ fn object(fields: &Map<String, Value>, path: &str, out: &mut String) {
     }
     for (name, value) in nested {
         match value {
+            Value::Array(rows) if rows.is_empty() => out.push_str(&format!("{path}{name}: none\n")),
             Value::Array(rows) => rows_of(rows, &format!("{path}{name}"), out),
             Value::Object(fields) => object(fields, &format!("{path}{name}."), out),
             _ => {}
@@ -73,13 +75,18 @@ fn rows_of(rows: &[Value], path: &str, out: &mut String) {
     out.push_str(&format!("{path}\n"));
     let mut table = plain(&columns);
     for row in &objects {
-        table.add_row(columns.iter().map(|name| row.get(*name).map(cell).unwrap_or_default()));
+        table.add_row(
+            columns
+                .iter()
+                .map(|name| row.get(*name).map(cell).unwrap_or_default()),
+        );
     }
     out.push_str(&text(&table));
     for row in objects {
         let id = row_name(row);
         for (name, value) in row.iter().filter(|(_, value)| !is_plain(value)) {
             match value {
+                Value::Array(rows) if rows.is_empty() => {}
                 Value::Array(rows) => rows_of(rows, &format!("{path} {id} {name}"), out),
                 Value::Object(fields) => object(fields, &format!("{path} {id} {name}."), out),
                 _ => {}
@@ -92,7 +99,9 @@ fn rows_of(rows: &[Value], path: &str, out: &mut String) {
 fn row_name(row: &Map<String, Value>) -> String {
     let is_id = |name: &&String| name.ends_with("Id");
     let name = row.keys().find(is_id).or_else(|| row.keys().next());
-    name.and_then(|name| row.get(name)).map(cell).unwrap_or_default()
+    name.and_then(|name| row.get(name))
+        .map(cell)
+        .unwrap_or_default()
 }
 
 fn is_plain(value: &Value) -> bool {
@@ -138,10 +147,12 @@ mod tests {
         );
         assert_eq!(
             text,
-            "totalCount: 2\n\nset\nLOADBALANCERID   VIPS                N    MORE\n\
-             lb-a             10.0.0.1 10.0.0.2   1\nlb-b                                 22   x\\u{1b}y\n\
-             \nset lb-b vips\n\n"
-                .replace("\nset lb-b vips\n\n", "")
+            "totalCount: 2\n\nset\nLOADBALANCERID  VIPS               N   MORE\n\
+             lb-a            10.0.0.1 10.0.0.2  1\nlb-b                               22  x\\u{1b}y\n"
+        );
+        assert_eq!(
+            rendered(r#"{"code":0,"totalCount":0,"set":[]}"#),
+            "totalCount: 0\nset: none\n"
         );
     }
 

@@ -19,7 +19,14 @@ const LISTENERS: usize = 1000;
 /// # Errors
 /// [`CallError`]
 pub async fn read(client: &Client) -> Result<Vec<Value>, CallError> {
-    let instances = paged(client, "DescribeLoadBalancers", "loadBalancerSet", PAGE, &[("forward", "-1"), ("orderType", "0")]).await?;
+    let instances = paged(
+        client,
+        "DescribeLoadBalancers",
+        "loadBalancerSet",
+        PAGE,
+        &[("forward", "-1"), ("orderType", "0")],
+    )
+    .await?;
     let mut tree = Vec::new();
     for instance in instances {
         let id = text(&instance, "loadBalancerId");
@@ -59,10 +66,23 @@ async fn paged(
 
 async fn classic(client: &Client, id: &str) -> Result<Vec<Value>, CallError> {
     let own = [("loadBalancerId", id)];
-    let listeners = paged(client, "DescribeLoadBalancerListeners", "listenerSet", LISTENERS, &own).await?;
-    let backends = client.call("DescribeLoadBalancerBackends", &owned(&own)).await?.value;
+    let listeners = paged(
+        client,
+        "DescribeLoadBalancerListeners",
+        "listenerSet",
+        LISTENERS,
+        &own,
+    )
+    .await?;
+    let backends = client
+        .call("DescribeLoadBalancerBackends", &owned(&own))
+        .await?
+        .value;
     let backends = array(&backends, "backendSet");
-    let health = client.call("DescribeLBHealthStatus", &owned(&own)).await?.value;
+    let health = client
+        .call("DescribeLBHealthStatus", &owned(&own))
+        .await?
+        .value;
     let health: HashMap<(String, i64), Value> = array(&health, "data")
         .into_iter()
         .map(|row| ((text(&row, "ip"), number(&row, "vport")), row))
@@ -88,10 +108,23 @@ async fn classic(client: &Client, id: &str) -> Result<Vec<Value>, CallError> {
 
 async fn application(client: &Client, id: &str) -> Result<Vec<Value>, CallError> {
     let own = [("loadBalancerId", id)];
-    let listeners = paged(client, "DescribeForwardLBListeners", "listenerSet", LISTENERS, &own).await?;
-    let backends = client.call("DescribeForwardLBBackends", &owned(&own)).await?.value;
+    let listeners = paged(
+        client,
+        "DescribeForwardLBListeners",
+        "listenerSet",
+        LISTENERS,
+        &own,
+    )
+    .await?;
+    let backends = client
+        .call("DescribeForwardLBBackends", &owned(&own))
+        .await?
+        .value;
     let health = [("loadBalancerIds.0", id)];
-    let health = client.call("DescribeForwardLBHealthStatus", &owned(&health)).await?.value;
+    let health = client
+        .call("DescribeForwardLBHealthStatus", &owned(&health))
+        .await?
+        .value;
     let states = healths(&health);
     // By listener, or by rule.
     let mut bound: HashMap<String, Vec<Value>> = HashMap::new();
@@ -100,7 +133,9 @@ async fn application(client: &Client, id: &str) -> Result<Vec<Value>, CallError>
         let rules = of_rules.iter().map(|rule| (text(rule, "locationId"), rule));
         for (pool, row) in rules.chain([(text(&listener, "listenerId"), &listener)]) {
             let backends = array(row, "backends");
-            let with_state = backends.iter().map(|backend| with_health(&pool, backend, &states));
+            let with_state = backends
+                .iter()
+                .map(|backend| with_health(&pool, backend, &states));
             bound.insert(pool.clone(), with_state.collect());
         }
     }
@@ -116,7 +151,9 @@ async fn application(client: &Client, id: &str) -> Result<Vec<Value>, CallError>
             None => with_backends(listener, "listenerId"),
             Some(_) => {
                 let rules = array(listener, "rules");
-                let rules = rules.iter().map(|rule| Value::Object(with_backends(rule, "locationId")));
+                let rules = rules
+                    .iter()
+                    .map(|rule| Value::Object(with_backends(rule, "locationId")));
                 let rules = rules.collect();
                 let mut listener = listener.as_object().cloned().unwrap_or_default();
                 listener.insert("rules".to_owned(), Value::Array(rules));
@@ -148,7 +185,11 @@ fn healths(answer: &Value) -> States {
 }
 
 fn with_health(pool: &str, backend: &Value, states: &States) -> Value {
-    let place = (pool.to_owned(), text(backend, "lanIp"), number(backend, "port"));
+    let place = (
+        pool.to_owned(),
+        text(backend, "lanIp"),
+        number(backend, "port"),
+    );
     let mut backend = backend.as_object().cloned().unwrap_or_default();
     backend.insert("healthStatus".to_owned(), json!(states.get(&place)));
     Value::Object(backend)
