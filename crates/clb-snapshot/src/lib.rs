@@ -42,6 +42,6 @@ pub use rule_live::{
     RequestTotals, RuleLive,
 };
 pub use snapshot::{Change, Snapshot};
-pub use tls::{ServerTls, ServerTlsError};
+pub use tls::{RECORD_CONTENT, ServerTls, ServerTlsError};
 pub use tls_live::{HandshakeFailure, TlsLive};
 pub use view::{Member, PoolView, Stickiness};

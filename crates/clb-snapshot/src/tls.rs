@@ -12,6 +12,13 @@ use rustls::{RootCertStore, ServerConfig};
 
 use crate::tls_live::TlsLive;
 
+/// Octets of content that a record gets which we send: a worker's buffer of 64 KiB is five of them.
+/// A record of 16 KiB is just too long for what the allocator keeps in its small pages: each would be
+/// written to memory that no cache has (ADR 21).
+pub const RECORD_CONTENT: usize = 13_108;
+/// Octets before a record's content (RFC 8446 5.1), which rustls counts with it.
+const RECORD_HEADER: usize = 5;
+
 /// One for all listeners: which ciphers and groups there are does not depend on the certificate.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
@@ -97,6 +104,7 @@ impl ServerTls {
         config.ticketer = Arc::clone(&tickets);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        config.max_fragment_size = Some(RECORD_CONTENT + RECORD_HEADER);
         // All of them are good; the same for everybody is what auditors look for.
         config.ignore_client_order = true;
         config.alpn_protocols = match http2 {

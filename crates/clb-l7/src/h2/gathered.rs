@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clb_l4::io::Stream as _;
+use clb_snapshot::RECORD_CONTENT;
 
 use crate::client::Client;
 
 /// Octets that are gathered before they are sent in any case: what fits into a record. As much goes
 /// without being copied when nothing waits before it.
-const ENOUGH: usize = 16 * 1024;
+const ENOUGH: usize = RECORD_CONTENT;
 
 /// The crate h2 flushes after each frame of content. What it has written is kept here until its
 /// connection's task has moved all frames, so that the answers of one turn are one send.
