@@ -225,7 +225,7 @@ impl Client {
             pairs.push(("Region".to_owned(), region.clone()));
         }
         let text = string_to_sign("POST", &self.host, PATH, &pairs);
-        let signature = sign(&self.settings.secret_key, Algorithm::Sha256, &text);
+        let signature = sign(self.settings.secret_key.expose(), Algorithm::Sha256, &text);
         pairs.push(("Signature".to_owned(), signature));
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)
@@ -293,12 +293,13 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Secret;
 
     fn client(endpoint: &str) -> Result<Client, CallError> {
         Client::new(Settings {
             endpoint: endpoint.to_owned(),
             secret_id: "a".to_owned(),
-            secret_key: "b".to_owned(),
+            secret_key: Secret::new("b".to_owned()),
             certificate: None,
             fingerprint: Some("0f".repeat(32)),
             region: None,

@@ -1,5 +1,6 @@
 //! Where the gateway is and who calls: options, environment, `clbctl.toml`, in this order.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 /// Each may be an option, a variable `CLBCTL_…`, or a key of the file.
 const OPTIONS: &[(&str, &str)] = &[
@@ -32,7 +34,7 @@ const OPTIONS: &[(&str, &str)] = &[
 ];
 
 /// `clbctl.toml`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     endpoint: Option<String>,
@@ -52,15 +54,39 @@ struct Credentials {
     secret_key: String,
 }
 
+/// A SecretKey: not shown by `Debug`, wiped from memory when it is dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes one over.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// What is needed for a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// `https://…` or `http://…`
     pub endpoint: String,
     /// SecretId.
     pub secret_id: String,
     /// SecretKey.
-    pub secret_key: String,
+    pub secret_key: Secret,
     /// What the gateway's certificate must be, or be signed by.
     pub certificate: Option<PathBuf>,
     /// What its SHA-256 must be.
@@ -194,6 +220,7 @@ pub fn read(
             .or_else(|| set(&variable("secret_key")))
             .or(stored.secret_key)
             .or(key)
+            .map(Secret::new)
             .ok_or_else(|| missing("secret_key_file"))?,
         certificate: path("certificate", stored.certificate),
         fingerprint: chosen("fingerprint", stored.fingerprint),
@@ -281,7 +308,8 @@ mod tests {
         let found = settings(&["--region", "h"], &environment).unwrap();
         assert_eq!(found.endpoint, "https://a");
         assert_eq!(found.secret_id, "f");
-        assert_eq!(found.secret_key, "c");
+        assert_eq!(found.secret_key.expose(), "c");
+        assert!(!format!("{found:?}").contains("\"c\""));
         assert_eq!(found.region.as_deref(), Some("h"));
         let beside = dir.path().join(".config/clb/d.pem");
         assert_eq!(found.certificate, Some(beside));
@@ -319,10 +347,11 @@ mod tests {
         );
         write(&file, "secret_id = \"a\"\nsecret_key = \"b\"\n", 0o600);
         let found = settings(&line, &[]).unwrap();
-        assert_eq!((&*found.secret_id, &*found.secret_key), ("a", "b"));
+        assert_eq!((&*found.secret_id, found.secret_key.expose()), ("a", "b"));
         let key = dir.path().join("key");
         write(&key, "from-file\n", 0o600);
         let line = [&line[..], &["--secret-key-file", key.to_str().unwrap()]].concat();
-        assert_eq!(settings(&line, &[]).unwrap().secret_key, "from-file");
+        let found = settings(&line, &[]).unwrap();
+        assert_eq!(found.secret_key.expose(), "from-file");
     }
 }
