@@ -81,7 +81,9 @@ pub(super) fn describe_backends(view: &View<'_>, params: &Params) -> Result<Stri
         .state
         .bindings_of(Owner::LoadBalancer(lb.id))
         .map(|binding| BackendRow::new(binding, view.env));
-    let backend_set = page(rows, params.int("offset").unwrap_or(0), params.int("limit"));
+    // The Go client sends 0 for what its user has not set.
+    let limit = params.int("limit").filter(|limit| *limit != 0);
+    let backend_set = page(rows, params.int("offset").unwrap_or(0), limit);
     let total_count = view.state.bindings_of(Owner::LoadBalancer(lb.id)).count();
     Ok(envelope::success(&BackendSet {
         total_count,
