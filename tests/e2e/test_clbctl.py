@@ -133,7 +133,7 @@ def test_classic_instances_and_certificates_from_files(gateway, clbctl):
     )
     clbctl("create-load-balancer-listeners", "--load-balancer-id", balancer, "--listeners", element)
     clbctl("register-instances-with-load-balancer", "--load-balancer-id", balancer, "--backends", "instanceId=127.0.0.77")
-    until(lambda: "unhealthy" in clbctl("get"), "the backend is seen to be dead", 20, interval=0.5)
+    until(lambda: "not healthy" in clbctl("get"), "the backend is seen to be dead", 20, interval=0.5)
     lines = clbctl("get").splitlines()
     assert f"HTTPS :{port}" in lines[1] and "127.0.0.77:80 weight 10" in lines[2]
 

@@ -313,7 +313,8 @@ fn backend_line(row: &Value) -> String {
     };
     let health = match row.get("healthStatus").and_then(Value::as_i64) {
         Some(1) => "healthy",
-        Some(_) => "unhealthy",
+        // The API does not tell unhealthy from not yet known.
+        Some(_) => "not healthy",
         None => "",
     };
     let place = match address.contains(':') {
@@ -360,7 +361,7 @@ mod tests {
              ├─ lbl-a HTTPS :443 mutual\n\
              │  ├─ loc-a a.example / wrr\n\
              │  │  ├─ 10.0.0.1:80 ins-a web weight 5 healthy\n\
-             │  │  └─ [fd00::1]:81 weight 0 unhealthy\n\
+             │  │  └─ [fd00::1]:81 weight 0 not healthy\n\
              │  └─ loc-b b.example / wrr → loc-a\n\
              └─ lbl-b TCP :22 wrr (creating)\n"
         );
