@@ -40,19 +40,7 @@ pub(super) fn create_seventh_listeners(
     view: &View<'_>,
     params: &Params,
 ) -> Result<Command, ApiError> {
-    let load_balancer = view.application(params)?.id;
-    let listeners = params
-        .elements("listeners")
-        .iter()
-        .map(|element| seventh_listener(view, element))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Command::Application {
-        load_balancer,
-        command: ApplicationCommand::CreateListeners {
-            now: view.now,
-            listeners,
-        },
-    })
+    create_listeners(view, params, seventh_listener)
 }
 
 /// CreateForwardLBFourthLayerListeners
@@ -60,11 +48,19 @@ pub(super) fn create_fourth_listeners(
     view: &View<'_>,
     params: &Params,
 ) -> Result<Command, ApiError> {
+    create_listeners(view, params, |_, element| fourth_listener(element))
+}
+
+fn create_listeners(
+    view: &View<'_>,
+    params: &Params,
+    listener: fn(&View<'_>, &Element<'_>) -> Result<NewApplicationListener, ApiError>,
+) -> Result<Command, ApiError> {
     let load_balancer = view.application(params)?.id;
     let listeners = params
         .elements("listeners")
         .iter()
-        .map(fourth_listener)
+        .map(|element| listener(view, element))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Command::Application {
         load_balancer,
