@@ -176,7 +176,10 @@ def test_the_gateway_is_who_it_should_be(gateway, clbctl, tmp_path):
         assert done.returncode == 0, done
     wrong = f"{int(digest[0], 16) ^ 1:x}{digest[1:]}"
     clbctl.refused("get", "--fingerprint", wrong, code=1, has="TLS: ", CLBCTL_CERTIFICATE="")
+    # A fingerprint is not weakened by a certificate that would do, e.g. the one of clbctl.toml.
+    clbctl.refused("get", "--fingerprint", wrong, code=1, has="TLS: ")
     other = Authority(tmp_path / "ca")
+    assert clbctl.run("get", "--fingerprint", digest, "--certificate", other.file).returncode == 0
     clbctl.refused("get", "--certificate", other.file, code=1, has="TLS: ")
     clbctl.refused("get", code=2, has="--certificate FILE", CLBCTL_CERTIFICATE="")
 

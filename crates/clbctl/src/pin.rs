@@ -73,10 +73,10 @@ impl Pin {
     ) -> Result<Self, BadPin> {
         let mut digests = Vec::new();
         let mut authority = None;
+        // A fingerprint decides alone: it names one certificate, where a file may name an authority.
         if let Some(text) = fingerprint {
             digests.push(digest_of(text).ok_or_else(|| BadPin::Fingerprint(text.to_owned()))?);
-        }
-        if let Some(file) = certificate {
+        } else if let Some(file) = certificate {
             let bad = |reason: String| BadPin::File {
                 file: file.display().to_string(),
                 reason,

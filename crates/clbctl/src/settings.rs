@@ -28,7 +28,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ),
     (
         "fingerprint",
-        "SHA-256 of the gateway's certificate, hexadecimal, colons allowed",
+        "SHA-256 of the gateway's certificate, hexadecimal, colons allowed; decides alone, whatever --certificate says",
     ),
     ("region", "Region that requests name"),
 ];
