@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use clb_model::{Key, Object, TaskId, TaskState, UnixMillis};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use crate::StoreError;
+use crate::sqlite::open_read_only;
 
 /// Schema version from which on there is an audit log.
-pub(crate) const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 2;
 /// What [`SCHEMA`] adds.
 pub(crate) const MIGRATION: &str = "
     CREATE TABLE audit (
@@ -151,26 +152,11 @@ impl AuditLog {
     /// [`StoreError`], also when a newer clbd made the file.
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join("state.db");
-        let error = |source| StoreError::Sqlite {
-            path: path.display().to_string(),
-            source,
-        };
-        let connection =
-            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
-        let found: i64 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(error)?;
-        if found > SCHEMA {
-            return Err(StoreError::NewerSchema {
-                path: path.display().to_string(),
-                found,
-                known: SCHEMA,
-            });
-        }
+        let (connection, version) = open_read_only(&path)?;
         Ok(Self {
             connection,
             path,
-            is_there: found == SCHEMA,
+            is_there: version >= SCHEMA,
         })
     }
 

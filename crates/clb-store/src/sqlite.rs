@@ -145,16 +145,7 @@ impl SqliteStore {
                 source,
             }]
         };
-        let connection =
-            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
-        let found: i64 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(error)?;
-        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        if found > known {
-            let path = path.display().to_string();
-            return Err(vec![StoreError::NewerSchema { path, found, known }]);
-        }
+        let (connection, _) = open_read_only(&path).map_err(|problem| vec![problem])?;
         let sealer = key.and_then(Sealer::new);
         check_key(&connection, &path, sealer.as_ref()).map_err(|problem| vec![problem])?;
         let mut statement = connection
@@ -293,6 +284,26 @@ impl SqliteStore {
         write.commit()?;
         Ok(Revision(revision))
     }
+}
+
+/// Opens a database without changing it, and tells the version of its schema. A gateway may use it
+/// meanwhile.
+pub(crate) fn open_read_only(path: &Path) -> Result<(Connection, i64), StoreError> {
+    let error = |source| StoreError::Sqlite {
+        path: path.display().to_string(),
+        source,
+    };
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(error)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        let path = path.display().to_string();
+        return Err(StoreError::NewerSchema { path, found, known });
+    }
+    Ok((connection, found))
 }
 
 /// What is written or, without a value, removed.
