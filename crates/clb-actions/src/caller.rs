@@ -36,26 +36,10 @@ impl Caller {
         self.action.kind != Kind::Read
     }
 
-    /// The Action's own parameters as they came, for the audit log: without what may be a private
-    /// key, long values and long lists cut.
+    /// The Action's own parameters as they came, for the audit log.
     #[must_use]
     pub fn recorded(&self) -> Vec<(String, String)> {
-        let mut left = RECORDED_CHARACTERS;
-        let mut recorded = Vec::new();
-        let own = || self.pairs.iter().filter(|pair| is_own(pair));
-        for (name, value) in own() {
-            let value = recorded_value(name, value);
-            let name: String = name.chars().take(RECORDED_VALUE).collect();
-            let characters = name.chars().count() + value.chars().count();
-            if characters > left {
-                let rest = own().count() - recorded.len();
-                recorded.push(("…".to_owned(), format!("and {rest} more")));
-                break;
-            }
-            left -= characters;
-            recorded.push((name, value));
-        }
-        recorded
+        recorded(self.pairs.iter().filter(|pair| is_own(pair)))
     }
 
     /// The rest of the checks of the request alone: the key's access, the region, the Action's
@@ -81,6 +65,28 @@ impl Caller {
             request_client: self.request_client,
         })
     }
+}
+
+/// Parameters for the audit log: without what may be a private key, long values and long lists cut.
+pub fn recorded<'p>(
+    pairs: impl IntoIterator<Item = &'p Pair, IntoIter: Clone>,
+) -> Vec<(String, String)> {
+    let pairs = pairs.into_iter();
+    let mut left = RECORDED_CHARACTERS;
+    let mut recorded = Vec::new();
+    for (name, value) in pairs.clone() {
+        let value = recorded_value(name, value);
+        let name: String = name.chars().take(RECORDED_VALUE).collect();
+        let characters = name.chars().count() + value.chars().count();
+        if characters > left {
+            let rest = pairs.count() - recorded.len();
+            recorded.push(("…".to_owned(), format!("and {rest} more")));
+            break;
+        }
+        left -= characters;
+        recorded.push((name, value));
+    }
+    recorded
 }
 
 /// Whether a parameter is the Action's, and not common to all.

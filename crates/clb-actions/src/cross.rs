@@ -91,6 +91,13 @@ pub(crate) fn create_load_balancer(params: &Params) -> Checked {
             "application-based instances (forward=1) have no domain name",
         )?;
     }
+    if params.int("number").is_some_and(|number| number > 1) {
+        refuse_given(
+            params,
+            &["vip"],
+            "each instance has a VIP of its own (number > 1)",
+        )?;
+    }
     Ok(())
 }
 

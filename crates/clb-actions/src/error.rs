@@ -250,6 +250,12 @@ impl ApiError {
         Self::new(6200, "ServiceUnavailable", None, message)
     }
 
+    /// Whether it is 6200: it says nothing of what was asked for.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        self.code == 6200
+    }
+
     fn not_found(module: u32, what: &str, id: &dyn Display) -> Self {
         Self::new(
             5000,

@@ -8,7 +8,7 @@
 //! The crate is pure: time is an argument, and the only state is the replay memory and the token
 //! buckets inside the [`Gatekeeper`].
 
-mod caller;
+pub mod caller;
 mod check;
 mod common;
 mod cross;

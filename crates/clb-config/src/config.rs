@@ -101,6 +101,7 @@ fn assemble(
             .iter()
             .filter_map(|values| files::certificate(values, folder, problems))
             .collect(),
+        load_balancers: document.load_balancers.clone(),
         backends: Backends {
             networks: networks(root, "backends.networks")?,
         },

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use clb_declared::LoadBalancer;
 use toml::de::{DeTable, DeValue};
 
-use crate::keys::{ARRAYS, Availability, KEYS, Key, LATER_ARRAYS, TABLES, find};
+use crate::keys::{ARRAYS, Availability, DECLARED, KEYS, Key, TABLES, find};
 use crate::problems::Collector;
 use crate::value::{Kind, Value};
 
@@ -62,6 +63,7 @@ pub(crate) fn default_of(key: &Key) -> Option<Value> {
 pub(crate) struct Document {
     pub(crate) root: Values,
     pub(crate) arrays: BTreeMap<&'static str, Vec<Values>>,
+    pub(crate) load_balancers: Vec<LoadBalancer>,
 }
 
 /// Reads a document; what is wrong goes to `problems`.
@@ -104,9 +106,15 @@ impl Reader<'_> {
                 }
             } else if let Some(section) = ARRAYS.iter().copied().find(|section| *section == path) {
                 self.array(section, offset, value.get_ref());
-            } else if let Some((_, with)) = LATER_ARRAYS.iter().find(|(later, _)| *later == path) {
-                let message = format!("[[{path}]]: not available yet, it comes with {with}");
-                self.problems.add(offset, message);
+            } else if path == DECLARED {
+                let problems = &mut *self.problems;
+                let mut report = |offset, message: String| problems.add(offset, message);
+                self.document.load_balancers = clb_declared::read::load_balancers(
+                    self.text,
+                    offset,
+                    value.get_ref(),
+                    &mut report,
+                );
             } else if let Some(placed) =
                 self.key(&path, prefix, offset, value.get_ref(), value.span())
             {
@@ -235,7 +243,7 @@ fn nearest(path: &str, section: &str) -> String {
         .map(|key| key.path)
         .chain(TABLES.iter().copied())
         .chain(ARRAYS.iter().copied())
-        .chain(LATER_ARRAYS.iter().map(|(name, _)| *name));
+        .chain([DECLARED]);
     let is_sibling = |known: &&str| match known.rsplit_once('.') {
         Some((owner, _)) => owner == section,
         None => section.is_empty(),

@@ -47,8 +47,8 @@ pub const TABLES: &[&str] = &[
 /// Sections that are written once for each element, `[[name]]`.
 pub const ARRAYS: &[&str] = &["api.keys", "instances", "certificates"];
 
-/// Sections of later versions, and what they come with.
-pub const LATER_ARRAYS: &[(&str, &str)] = &[("load_balancers", "the declared configuration")];
+/// The section whose keys are those of the API ([`clb_declared::fields`]).
+pub const DECLARED: &str = "load_balancers";
 
 const DURATION: Kind = Kind::Duration { zero: false };
 const DURATION_OR_NONE: Kind = Kind::Duration { zero: true };

@@ -320,6 +320,8 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// `[[certificates]]`
     pub certificates: Vec<Certificate>,
+    /// `[[load_balancers]]`
+    pub load_balancers: Vec<clb_declared::LoadBalancer>,
     /// `[backends]`
     pub backends: Backends,
     /// `[limits]`

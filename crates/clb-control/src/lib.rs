@@ -9,7 +9,9 @@ pub mod api;
 pub mod applier;
 pub mod certificates;
 pub mod clock;
+pub mod declared;
 pub mod engine;
+pub mod rehearsal;
 pub mod tls;
 
 use std::io;
@@ -22,11 +24,12 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use clb_actions::{Gatekeeper, Key, Limits, Triple};
 use clb_balance::CookieKey;
+use clb_declared::{LoadBalancer, Step};
 use clb_model::{Command, Env};
 use clb_snapshot::Board;
 use clb_store::{LiveStore, SqliteStore, Store as _, StoreError};
 use jiff::tz::TimeZone;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use api::{Answered, Api, ApiLimits, ApiServer, Prices};
@@ -75,6 +78,7 @@ pub struct Control {
     engine: EngineHandle,
     orders: mpsc::UnboundedSender<Order>,
     ready: watch::Receiver<bool>,
+    declaring: Mutex<()>,
     stats: Arc<Stats>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -154,6 +158,7 @@ impl Control {
             engine,
             orders,
             ready,
+            declaring: Mutex::new(()),
             stats,
             threads,
         })
@@ -187,48 +192,18 @@ impl Control {
         server.serve(Arc::clone(&self.api), tls, stop).await;
     }
 
-    /// Lets bound machines follow the addresses that `[[instances]]` gives them now, by a task
-    /// like any other change; none is made when there is nothing to follow.
-    ///
-    /// # Errors
-    /// [`ExecuteError`]
-    pub async fn follow_instances(&self) -> Result<(), ExecuteError> {
-        let env = self.engine.shared.env.load_full();
-        let has_moved = self.engine.shared.read(|state| {
-            clb_model::apply(state, &env, &Command::FollowInstances)
-                .is_ok_and(|applied| !applied.changes.is_empty())
-        });
-        if has_moved {
-            self.engine
-                .execute(Command::FollowInstances, None, None)
-                .await?;
-        }
-        Ok(())
+    /// Brings what clb.toml says of stored objects into the state: certificates, then the addresses
+    /// of bound machines. What can not be followed is logged.
+    pub async fn follow_file(&self) {
+        follow_file(&self.api).await;
     }
 
-    /// Lets stored certificates become what `[[certificates]]` says now, by a task like any other
-    /// change; none is made when nothing differs. Entries that cannot be followed are logged.
-    ///
-    /// # Errors
-    /// [`ExecuteError`]
-    pub async fn follow_certificates(&self) -> Result<(), ExecuteError> {
-        let env = self.engine.shared.env.load_full();
-        let now = self.api.clock.unix();
-        let command = Command::FollowCertificates { now };
-        let (conflicts, differs) = self.engine.shared.read(|state| {
-            let applied = clb_model::apply(state, &env, &command);
-            (
-                clb_model::certificate_conflicts(state, &env),
-                applied.is_ok_and(|applied| !applied.changes.is_empty()),
-            )
-        });
-        for conflict in conflicts {
-            tracing::error!("{conflict}");
-        }
-        if differs {
-            self.engine.execute(command, None, None).await?;
-        }
-        Ok(())
+    /// Brings load balancers to what `[[load_balancers]]` declares. One call after the other: the
+    /// newest file is the one that counts in the end.
+    pub async fn declare(&self, wanted: &[LoadBalancer]) -> declared::Report {
+        let _turn = self.declaring.lock().await;
+        let told = |step: &Step| tracing::info!("declared: {} {}", step.sign, step.what);
+        declared::declare(&self.api, wanted, &told).await
     }
 
     /// Logs which certificates in use end within 30 days, or have ended.
@@ -276,6 +251,52 @@ impl Control {
         });
         let _ = joined.await;
     }
+}
+
+/// Lets stored certificates become what `[[certificates]]` says, and bound machines follow the
+/// addresses that `[[instances]]` gives them, by tasks like any other change; none is made when
+/// nothing differs.
+pub(crate) async fn follow_file(api: &Api) {
+    if let Err(error) = follow_certificates(api).await {
+        tracing::error!(%error, "stored certificates can not follow [[certificates]]");
+    }
+    if let Err(error) = follow_instances(api).await {
+        tracing::error!(%error, "bound machines can not follow [[instances]]");
+    }
+}
+
+async fn follow_instances(api: &Api) -> Result<(), ExecuteError> {
+    let env = api.engine.shared.env.load_full();
+    let has_moved = api.engine.shared.read(|state| {
+        clb_model::apply(state, &env, &Command::FollowInstances)
+            .is_ok_and(|applied| !applied.changes.is_empty())
+    });
+    if has_moved {
+        api.engine
+            .execute(Command::FollowInstances, None, None)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn follow_certificates(api: &Api) -> Result<(), ExecuteError> {
+    let env = api.engine.shared.env.load_full();
+    let now = api.clock.unix();
+    let command = Command::FollowCertificates { now };
+    let (conflicts, differs) = api.engine.shared.read(|state| {
+        let applied = clb_model::apply(state, &env, &command);
+        (
+            clb_model::certificate_conflicts(state, &env),
+            applied.is_ok_and(|applied| !applied.changes.is_empty()),
+        )
+    });
+    for conflict in conflicts {
+        tracing::error!("{conflict}");
+    }
+    if differs {
+        api.engine.execute(command, None, None).await?;
+    }
+    Ok(())
 }
 
 /// Names the API's own sockets, which may not be backends.

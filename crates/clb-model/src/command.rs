@@ -4,11 +4,13 @@
 mod application;
 mod certificates;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::check_path::CheckPath;
 use crate::id::{CertificateId, LbId, ListenerId, RuleId};
-use crate::object::{Counters, HealthCheck};
+use crate::object::{Counters, Declared, HealthCheck};
 use crate::types::{
     CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler,
     SessionExpire, TimeOut, UnixMillis, Weight,
@@ -50,6 +52,9 @@ pub struct CreateLoadBalancers {
     pub name: Option<String>,
     /// Wanted domain prefix.
     pub domain_prefix: Option<String>,
+    /// Wanted address; none: the next free one. With one instance only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vip: Option<IpAddr>,
     /// Network.
     pub vpc: NetworkChoice,
     /// Subnet.
@@ -237,6 +242,13 @@ pub enum Command {
     FollowCertificates {
         /// When.
         now: UnixMillis,
+    },
+    /// `[[load_balancers]]` of clb.toml: what was applied is remembered.
+    Declare(Declared),
+    /// A name that clb.toml no longer declares, and that is deleted.
+    ForgetDeclared {
+        /// Its name in the file.
+        name: String,
     },
     /// `[[instances]]` of clb.toml may have other addresses than at binding; at start and SIGHUP.
     FollowInstances,

@@ -174,14 +174,7 @@ impl Env {
         taken: &[IpAddr],
     ) -> Option<IpAddr> {
         let pool = self.vip_pool(network_type);
-        let usable = |vip: &IpAddr| {
-            !taken.contains(vip)
-                && state.load_balancer_at(*vip).is_none()
-                && !state.is_held(*vip)
-                && !state.is_backend_address(*vip)
-                && !self.instances.values().any(|instance| instance.ip == *vip)
-                && !self.own_sockets.iter().any(|own| own.ip() == *vip)
-        };
+        let usable = |vip: &IpAddr| !taken.contains(vip) && self.vip_in_use(state, *vip).is_none();
         pool.iter()
             .flat_map(IpNet::hosts)
             .find(|vip| !state.is_freed(*vip) && usable(vip))
@@ -190,6 +183,39 @@ impl Env {
                     .freed_vips()
                     .find(|vip| pool.iter().any(|network| network.contains(vip)) && usable(vip))
             })
+    }
+
+    /// Why an address can not become the VIP of a load balancer of this type; none if it can.
+    #[must_use]
+    pub fn unfit_vip(
+        &self,
+        state: &State,
+        network_type: LoadBalancerType,
+        vip: IpAddr,
+    ) -> Option<String> {
+        let name = match network_type {
+            LoadBalancerType::Public => "public",
+            LoadBalancerType::Private => "private",
+        };
+        let pool = self.vip_pool(network_type);
+        if !pool.iter().any(|network| network.contains(&vip)) {
+            return Some(format!("it is not in [vips] {name}"));
+        }
+        self.vip_in_use(state, vip).map(str::to_owned)
+    }
+
+    /// By what an address is in use, if it is.
+    fn vip_in_use(&self, state: &State, vip: IpAddr) -> Option<&'static str> {
+        if state.load_balancer_at(vip).is_some() || state.is_held(vip) {
+            return Some("it is the VIP of a load balancer");
+        }
+        if state.is_backend_address(vip)
+            || self.instances.values().any(|instance| instance.ip == vip)
+        {
+            return Some("it is the address of a backend");
+        }
+        let is_own = self.own_sockets.iter().any(|own| own.ip() == vip);
+        is_own.then_some("the gateway itself listens there")
     }
 }
 

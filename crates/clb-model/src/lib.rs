@@ -27,10 +27,10 @@ pub use id::{
 };
 pub use object::{
     BadCheckDomain, Binding, BoundTo, Certificate, CertificateContent, CertificateKind, Change,
-    CheckDomain, Counters, Der, Fingerprint, FreedVip, HealthCheck, HttpCheck, Key, KeyForm, Kind,
-    Listener, ListenerService, ListenerTls, LoadBalancer, NetworkName, NetworkRef, Nonce, Object,
-    Origin, Owner, PoolKey, PoolSettings, PrivateKey, ProbeMethod, Rule, SessionKey, Status, Task,
-    TaskState,
+    CheckDomain, Counters, Declared, Der, Fingerprint, FreedVip, HealthCheck, HttpCheck, Key,
+    KeyForm, Kind, Listener, ListenerService, ListenerTls, LoadBalancer, NetworkName, NetworkRef,
+    Nonce, Object, Origin, Owner, PoolKey, PoolSettings, PrivateKey, ProbeMethod, Rule, SessionKey,
+    Status, Task, TaskState,
 };
 pub use path_map::PathMap;
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::id::{BindingId, CertificateId, LbId, ListenerId, RuleId, TaskId};
 use crate::object::{
-    Binding, Certificate, Counters, Fingerprint, FreedVip, Key, Listener, LoadBalancer,
+    Binding, Certificate, Counters, Declared, Fingerprint, FreedVip, Key, Listener, LoadBalancer,
     NetworkName, Object, Owner, PoolKey, Rule, Task,
 };
 use crate::pattern::{DomainPattern, UrlPattern};
@@ -88,6 +88,8 @@ pub struct State {
     freed: BTreeMap<u64, IpAddr>,
     freed_orders: Map<IpAddr, u64>,
     networks: Map<String, u64>,
+    /// What clb.toml declared, by name.
+    declared: BTreeMap<String, Arc<Declared>>,
     /// What pending tasks give up is not free before they have ended well: they may be taken back.
     held_vips: Map<IpAddr, usize>,
     held_domains: Map<String, (LbId, usize)>,
@@ -123,6 +125,7 @@ impl State {
             freed: BTreeMap::new(),
             freed_orders: Map::default(),
             networks: Map::default(),
+            declared: BTreeMap::new(),
             held_vips: Map::default(),
             held_domains: Map::default(),
             pending: BTreeMap::new(),
@@ -373,6 +376,17 @@ impl State {
         self.networks.get(name).copied()
     }
 
+    /// What was remembered of a declaration in clb.toml.
+    #[must_use]
+    pub fn declared(&self, name: &str) -> Option<&Arc<Declared>> {
+        self.declared.get(name)
+    }
+
+    /// What was remembered of all declarations, by name.
+    pub fn all_declared(&self) -> impl Iterator<Item = &Arc<Declared>> {
+        self.declared.values()
+    }
+
     /// A task that is pending, or ended and still in memory.
     #[must_use]
     pub fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
@@ -396,6 +410,7 @@ impl State {
             Key::FreedVip(vip) => self
                 .freed_order(*vip)
                 .map(|order| Object::FreedVip(FreedVip { vip: *vip, order })),
+            Key::Declared(name) => self.declared(name).cloned().map(Object::Declared),
             Key::Network(name) => self.network_number(name).map(|number| {
                 Object::Network(NetworkName {
                     name: name.clone(),

@@ -10,8 +10,9 @@ use clb_actions::{ACTIONS, Kind};
 use serde_json::Value;
 
 use crate::client::{CallError, Client};
+use crate::explain::Request;
 use crate::names::kebab;
-use crate::{arguments, audit, settings, table, tree};
+use crate::{arguments, audit, declared, explain, settings, table, tree};
 
 /// How long a task is waited for if nobody says; clients of the original give up after about three
 /// minutes (actions.md C.8).
@@ -79,6 +80,8 @@ pub fn command() -> Command {
                         .value_hint(ValueHint::Other),
                 ),
         )
+        .subcommand(explain::subcommand())
+        .subcommands(declared::subcommands())
         .subcommand(audit::subcommand())
         .subcommand(
             Command::new("completions")
@@ -120,7 +123,7 @@ pub async fn run(
     }
     let usage = |error: anyhow::Error| Failure::Usage(error);
     let (action, pairs) = match name {
-        "get" => ("", Vec::new()),
+        "get" | "export" | "apply" | "explain" => ("", Vec::new()),
         "call" => {
             let action = own.get_one::<String>("action").map(String::as_str);
             let given = own.get_many::<String>("parameters").into_iter().flatten();
@@ -140,23 +143,43 @@ pub async fn run(
             (action.name, pairs)
         }
     };
+    // Files and URLs are read before anything is asked.
+    let request = match name {
+        "explain" => Some(Request::new(own).map_err(usage)?),
+        _ => None,
+    };
+    let wanted = match name {
+        "apply" => declared::wanted(own).map_err(usage)?,
+        _ => Vec::new(),
+    };
     let settings = settings::read(own, environment).map_err(|error| usage(error.into()))?;
     let client = Client::new(settings).map_err(|error| match error {
         CallError::Endpoint(_) | CallError::Pin(_) => usage(error.into()),
         error => Failure::Call(error),
     })?;
-    if name == "get" {
-        let found = tree::read(&client).await?;
-        return Ok(match as_json {
-            true => format!("{}\n", Value::Array(found)),
-            false => tree::render(&found),
-        });
+    let seconds = own.get_one::<u64>("timeout").copied().unwrap_or_default();
+    let patience = Duration::from_secs(seconds);
+    match (name, request) {
+        ("export", _) => return declared::export(&client, patience).await,
+        ("apply", _) => return declared::apply(&client, own, &wanted, patience, as_json).await,
+        ("get", _) => {
+            let found = tree::read(&client).await?;
+            return Ok(match as_json {
+                true => format!("{}\n", Value::Array(found)),
+                false => tree::render(&found),
+            });
+        }
+        (_, Some(request)) => {
+            let found = tree::read(&client).await?;
+            let explained = request.explain(&found, as_json);
+            return explained
+                .map_err(|error| Failure::Call(CallError::Incomplete(format!("{error:#}"))));
+        }
+        _ => {}
     }
     let answer = client.call(action, &pairs).await?;
-    let seconds = own.get_one::<u64>("timeout").copied().unwrap_or_default();
     let is_task = ActionSpec::find(action).is_some_and(|action| action.kind == Kind::Async);
     if is_task && !own.get_flag("no_wait") {
-        let patience = Duration::from_secs(seconds);
         client.wait(action, &answer, patience).await?;
     }
     Ok(match as_json {

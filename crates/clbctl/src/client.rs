@@ -27,7 +27,7 @@ const ANSWER: usize = 256 * 1024 * 1024;
 /// For a connection, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a task is asked for.
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 /// A call that brought no answer, or a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub enum CallError {
         /// How long it was waited for.
         patience: Duration,
     },
+    /// Of several calls not all brought what was wanted; says what was done, and what was not.
+    #[error("{0}")]
+    Incomplete(String),
     /// The endpoint is no address.
     #[error("endpoint {0}: must be https://HOST:PORT or http://HOST:PORT")]
     Endpoint(String),

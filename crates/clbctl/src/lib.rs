@@ -5,6 +5,8 @@ pub mod arguments;
 pub mod audit;
 pub mod cli;
 pub mod client;
+pub mod declared;
+pub mod explain;
 pub mod names;
 pub mod pin;
 pub mod settings;

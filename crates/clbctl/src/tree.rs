@@ -200,17 +200,17 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(text).collect()
 }
 
-fn array(value: &Value, name: &str) -> Vec<Value> {
+pub(crate) fn array(value: &Value, name: &str) -> Vec<Value> {
     let found = value.get(name).and_then(Value::as_array);
     found.cloned().unwrap_or_default()
 }
 
-fn text(value: &Value, name: &str) -> String {
+pub(crate) fn text(value: &Value, name: &str) -> String {
     let found = value.get(name).and_then(Value::as_str).unwrap_or_default();
     found.chars().flat_map(shown).collect()
 }
 
-fn number(value: &Value, name: &str) -> i64 {
+pub(crate) fn number(value: &Value, name: &str) -> i64 {
     value.get(name).and_then(Value::as_i64).unwrap_or_default()
 }
 
@@ -244,7 +244,7 @@ fn branches(rows: &[Value], indent: &str, out: &mut String, line: &dyn Fn(&Value
     }
 }
 
-fn instance_line(row: &Value) -> String {
+pub(crate) fn instance_line(row: &Value) -> String {
     let vips = array(row, "loadBalancerVips");
     let vips: Vec<&str> = vips.iter().filter_map(Value::as_str).collect();
     let family = ["classic", "application-based"];
@@ -270,7 +270,7 @@ fn creating(row: &Value) -> &'static str {
     }
 }
 
-fn listener_line(row: &Value) -> String {
+pub(crate) fn listener_line(row: &Value) -> String {
     let protocol = match number(row, "protocol") {
         1 => "HTTP",
         2 => "TCP",
@@ -291,7 +291,7 @@ fn listener_line(row: &Value) -> String {
     ]) + creating(row)
 }
 
-fn rule_line(row: &Value) -> String {
+pub(crate) fn rule_line(row: &Value) -> String {
     let redirect = match text(row, "targetuLocationId") {
         target if target.is_empty() => String::new(),
         target => format!("→ {target}"),
@@ -305,7 +305,7 @@ fn rule_line(row: &Value) -> String {
     ])
 }
 
-fn backend_line(row: &Value) -> String {
+pub(crate) fn backend_line(row: &Value) -> String {
     let address = text(row, "lanIp");
     let id = match text(row, "unInstanceId") {
         id if id == address => String::new(),

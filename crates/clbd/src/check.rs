@@ -2,11 +2,16 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clb_config::{Config, StoreKey};
 use clb_control::clock::{Clock as _, SystemClock};
+use clb_control::rehearsal::rehearse;
 use clb_model::{Certificate, LoadBalancerType, Object, Origin};
+use clb_snapshot::Board;
 use clb_store::SqliteStore;
+
+use crate::settings;
 
 /// Checks the stored state against the configuration.
 ///
@@ -30,6 +35,7 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
             return Err(problems.join("\n"));
         }
     };
+    let declared = declared(config, objects.clone().unwrap_or_default())?;
     match objects {
         None => lines.push(format!(
             "no stored state yet in {}",
@@ -85,8 +91,39 @@ pub fn stored_state(config: &Config) -> Result<String, String> {
             ));
         }
     }
+    lines.extend(declared);
     lines.push(format!("{}: ok", config.path.display()));
     Ok(lines.join("\n"))
+}
+
+/// What would be done with the declared load balancers.
+fn declared(config: &Config, objects: Vec<Object>) -> Result<Vec<String>, String> {
+    let own_sockets = clb_control::own_sockets(&config.api.listen, config.admin.listen);
+    let settings = settings::without_keys(config, own_sockets);
+    let plane = settings::plane_settings(config, 0);
+    let board = Arc::new(Board::new(1, plane, 0));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let rehearsed = runtime
+        .block_on(rehearse(objects, settings, board, &config.load_balancers))
+        .map_err(|error| error.to_string())?;
+    let path = config.path.display();
+    if rehearsed.problems.is_empty() {
+        return Ok(match rehearsed.steps.len() {
+            0 => Vec::new(),
+            steps => std::iter::once(format!("[[load_balancers]]: {steps} steps would be done:"))
+                .chain(rehearsed.steps)
+                .collect(),
+        });
+    }
+    let problems: Vec<String> = rehearsed
+        .problems
+        .iter()
+        .map(|(place, problem)| format!("{path}:{}:{}: {problem}", place.line, place.column))
+        .collect();
+    Err(problems.join("\n"))
 }
 
 /// Certificates of the file that are out of their time.

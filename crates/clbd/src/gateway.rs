@@ -23,6 +23,7 @@ use clb_store::StateLock;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::logging::{self, LevelHandle};
@@ -214,16 +215,21 @@ async fn serve(
     )?);
     let workers = start_workers(&board)?;
     let (stop, stopping) = watch::channel(false);
-    let serving_admin =
-        tokio::spawn(admin.serve(metrics(&board, &control), control.ready(), stopping.clone()));
+    for backend in control.api().unconfigured_backends() {
+        tracing::warn!(backend, "bound, but no longer in [[instances]]");
+    }
+    control.follow_file().await;
+    let mut declaring = JoinSet::new();
+    let is_ready = readiness(&control, &config, &mut declaring);
+    let serving_admin = tokio::spawn(admin.serve(
+        metrics(&board, &control),
+        is_ready.clone(),
+        stopping.clone(),
+    ));
     let serving_api = {
         let control = Arc::clone(&control);
         tokio::spawn(async move { control.serve_api(api, acceptor, stopping).await })
     };
-    for backend in control.api().unconfigured_backends() {
-        tracing::warn!(backend, "bound, but no longer in [[instances]]");
-    }
-    follow_file(&control).await;
     let ready = Ready {
         api: api_addresses
             .first()
@@ -233,14 +239,16 @@ async fn serve(
         state_dir: config.state_dir.clone(),
         certificate,
     };
-    let reload = Reload {
+    let mut reload = Reload {
+        declaring,
         config: &config,
         own_sockets,
         board: &board,
         descriptors,
         level,
     };
-    let result = run_until_stopped(ready, hook, &control, &mut signals, &reload).await;
+    let result =
+        run_until_stopped(ready, is_ready, hook, &control, &mut signals, &mut reload).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: connections have until timeouts.drain to end");
     // A second signal stops at once.
@@ -250,6 +258,8 @@ async fn serve(
     });
     let _ = stop.send(true);
     control.refuse_changes();
+    // What is not applied by now is at the next start.
+    reload.declaring.shutdown().await;
     let _ = serving_api.await;
     if let Some(control) = Arc::into_inner(control) {
         control.stop().await;
@@ -264,18 +274,40 @@ async fn serve(
     result
 }
 
-/// Brings what clb.toml says of stored objects into the state.
-async fn follow_file(control: &Control) {
-    if let Err(error) = control.follow_certificates().await {
-        tracing::error!(%error, "stored certificates can not follow [[certificates]]");
+/// Brings load balancers to what the file declares, and logs what could not be reached. The gateway
+/// serves meanwhile, and afterwards whatever there is.
+async fn declare(control: &Control, config: &Config) {
+    let report = control.declare(&config.load_balancers).await;
+    let path = config.path.display();
+    for (place, problem) in &report.problems {
+        tracing::error!("{path}:{}:{}: {problem}", place.line, place.column);
     }
-    if let Err(error) = control.follow_instances().await {
-        tracing::error!(%error, "bound machines can not follow [[instances]]");
+    if report.steps > 0 || !report.problems.is_empty() {
+        let (steps, problems) = (report.steps, report.problems.len());
+        tracing::info!(steps, problems, "declared load balancers");
     }
+}
+
+/// Ready when every stored listener is served or was reported, and so is what the file declares.
+fn readiness(
+    control: &Arc<Control>,
+    config: &Config,
+    declaring: &mut JoinSet<()>,
+) -> watch::Receiver<bool> {
+    let (ready, readiness) = watch::channel(false);
+    let (control, config) = (Arc::clone(control), config.clone());
+    declaring.spawn(async move {
+        declare(&control, &config).await;
+        turned_true(&mut control.ready()).await;
+        let _ = ready.send(true);
+    });
+    readiness
 }
 
 /// What a reload needs.
 struct Reload<'a> {
+    /// Declarations that are being applied.
+    declaring: JoinSet<()>,
     config: &'a Config,
     own_sockets: Vec<SocketAddr>,
     board: &'a Arc<Board>,
@@ -285,12 +317,12 @@ struct Reload<'a> {
 
 async fn run_until_stopped(
     ready: Ready,
+    mut is_ready: watch::Receiver<bool>,
     mut hook: Option<ReadyHook>,
-    control: &Control,
+    control: &Arc<Control>,
     signals: &mut Signals,
-    reload: &Reload<'_>,
+    reload: &mut Reload<'_>,
 ) -> anyhow::Result<()> {
-    let mut is_ready = control.ready();
     let mut announced = false;
     let mut expiry = tokio::time::interval(EXPIRY_WARNINGS);
     let mut ready = Some(ready);
@@ -322,7 +354,7 @@ async fn turned_true(value: &mut watch::Receiver<bool>) {
 
 impl Reload<'_> {
     /// Takes over what a changed clb.toml says and may say while the gateway runs.
-    async fn run(&self, control: &Control) {
+    async fn run(&mut self, control: &Arc<Control>) {
         let path = &self.config.path;
         let config = match clb_config::load(path) {
             Ok(config) => config,
@@ -351,10 +383,15 @@ impl Reload<'_> {
         self.board
             .set_settings(plane_settings(&config, self.descriptors));
         control.reload(settings);
-        follow_file(control).await;
+        control.follow_file().await;
         for backend in control.api().unconfigured_backends() {
             tracing::warn!(backend, "bound, but no longer in [[instances]]");
         }
-        tracing::info!("SIGHUP: {} is in force", path.display());
+        // Other signals do not wait for it.
+        let control = Arc::clone(control);
+        self.declaring.spawn(async move {
+            declare(&control, &config).await;
+            tracing::info!("SIGHUP: {} is in force", config.path.display());
+        });
     }
 }

@@ -92,8 +92,16 @@ fn limit(value: u64) -> usize {
 /// # Errors
 /// When that pair can not be read or made.
 pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<Settings> {
-    let limits = &config.limits;
     Ok(Settings {
+        keys: keys(config)?,
+        ..without_keys(config, own_sockets)
+    })
+}
+
+/// What the control plane takes, with no key that could call it.
+pub fn without_keys(config: &Config, own_sockets: Vec<SocketAddr>) -> Settings {
+    let limits = &config.limits;
+    Settings {
         env: Env {
             public_vips: config.vips.public.clone(),
             private_vips: config.vips.private.clone(),
@@ -122,7 +130,7 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
             },
             http_method: http_method(config),
         },
-        keys: keys(config)?,
+        keys: Vec::new(),
         region: config.api.region.clone(),
         hosts: config.api.hosts.clone(),
         audit_entries: config.store.audit_entries,
@@ -143,7 +151,7 @@ pub fn control(config: &Config, own_sockets: Vec<SocketAddr>) -> anyhow::Result<
             task: config.timeouts.task,
             http_method: http_method(config),
         },
-    })
+    }
 }
 
 /// `[[certificates]]` by id; the configuration has none with a malformed one.

@@ -40,6 +40,8 @@ pub(super) static CREATE_LOAD_BALANCER: &[ParamSpec] = &[
     ParamSpec::int("projectId", 0, MAX_COUNT).or_int(0),
     ParamSpec::int("number", 1, 20).or_int(1),
     ParamSpec::text_of("special", 1, 255),
+    // Our choice, for the declared configuration: the documents let nobody choose a VIP.
+    ParamSpec::text_of("vip", 1, 45),
 ];
 
 pub(super) static DESCRIBE_LOAD_BALANCERS: &[ParamSpec] = &[

@@ -21,6 +21,24 @@ pub(super) fn accepted(caller: &Caller, at: UnixMillis, peer: Option<IpAddr>) ->
     }
 }
 
+/// Who calls for what clb.toml declares.
+pub(super) const FILE: &str = "clb.toml";
+
+/// A call for what clb.toml declares, which is accepted; its task is not known yet.
+pub(super) fn of_file(action: &str, parameters: &[(String, String)], at: UnixMillis) -> AuditEntry {
+    AuditEntry {
+        at,
+        secret_id: FILE.to_owned(),
+        peer: None,
+        client: String::new(),
+        action: action.to_owned(),
+        parameters: clb_actions::caller::recorded(parameters),
+        code: 0,
+        message: String::new(),
+        task: None,
+    }
+}
+
 /// The same call, when it was refused.
 pub(super) fn refused(entry: AuditEntry, error: &ApiError) -> AuditEntry {
     AuditEntry {

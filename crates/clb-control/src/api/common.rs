@@ -52,6 +52,10 @@ fn network(params: &Params, name: &str) -> NetworkChoice {
 /// CreateLoadBalancer
 pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiError> {
     let number = params.int("number").unwrap_or(1);
+    let vip = params.text("vip").map(|vip| {
+        let parsed = vip.parse::<IpAddr>();
+        parsed.map_err(|_| params.refuse("vip", "must be an IP address"))
+    });
     Ok(Command::CreateLoadBalancers(CreateLoadBalancers {
         ids: Vec::new(),
         number: usize::try_from(number).unwrap_or(1),
@@ -64,6 +68,7 @@ pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
             .unwrap_or(Family::Classic),
         name: params.text("loadBalancerName").map(ToOwned::to_owned),
         domain_prefix: params.text("domainPrefix").map(ToOwned::to_owned),
+        vip: vip.transpose()?,
         vpc: network(params, "vpcId"),
         subnet: network(params, "subnetId"),
         project_id: params.int("projectId").unwrap_or(0),

@@ -32,8 +32,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use clb_actions::Caller;
+use clb_actions::params::Params;
 use clb_actions::request::{Admitted, Gatekeeper, Received};
-use clb_actions::table::Kind;
+use clb_actions::table::{ActionSpec, Kind};
 use clb_actions::{ApiError, envelope};
 use clb_model::{LbId, Nonce, UnixMillis};
 use clb_snapshot::Board;
@@ -162,21 +163,68 @@ impl Api {
         audit: &mut Option<AuditEntry>,
     ) -> Result<String, ApiError> {
         let admitted = caller.check()?;
-        let row = handlers::find(admitted.action.name).ok_or_else(|| {
-            ApiError::not_supported(format!("{}: not available yet", admitted.action.name))
-        })?;
-        (row.check)(&admitted.params)?;
-        let uploads = (row.uploads)(&admitted.params)?;
-        match &row.handler {
-            Handler::Read(handler) => {
-                self.view(now, row, &uploads, |view| handler(view, &admitted.params))
+        let wish = Wish {
+            action: admitted.action.name,
+            params: &admitted.params,
+            nonce: Some(nonce(&admitted)),
+            key: &admitted.key_id,
+            client: &admitted.request_client,
+        };
+        self.perform(wish, now, audit).await
+    }
+
+    /// Does what is asked for by clb.toml, as if it came from a client.
+    ///
+    /// # Errors
+    /// [`ApiError`], as a client would get it.
+    pub async fn act_for_file(
+        &self,
+        action: &str,
+        parameters: Vec<(String, String)>,
+    ) -> Result<String, ApiError> {
+        let now = self.clock.unix();
+        let action = ActionSpec::find(action)
+            .ok_or_else(|| ApiError::parameter(format!("Action={action}: there is none")))?;
+        let told = || audit::of_file(action.name, &parameters, now);
+        let mut audit = (action.kind != Kind::Read).then(told);
+        let answer = match action.check(parameters) {
+            Ok(params) => {
+                let wish = Wish {
+                    action: action.name,
+                    params: &params,
+                    nonce: None,
+                    key: audit::FILE,
+                    client: "",
+                };
+                self.perform(wish, now, &mut audit).await
             }
+            Err(error) => Err(error),
+        };
+        if let (Err(error), Some(audit)) = (&answer, audit) {
+            self.engine.refused(audit::refused(audit, error)).await;
+        }
+        answer
+    }
+
+    async fn perform(
+        &self,
+        wish: Wish<'_>,
+        now: UnixMillis,
+        audit: &mut Option<AuditEntry>,
+    ) -> Result<String, ApiError> {
+        let params = wish.params;
+        let row = handlers::find(wish.action).ok_or_else(|| {
+            ApiError::not_supported(format!("{}: not available yet", wish.action))
+        })?;
+        (row.check)(params)?;
+        let uploads = (row.uploads)(params)?;
+        match &row.handler {
+            Handler::Read(handler) => self.view(now, row, &uploads, |view| handler(view, params)),
             Handler::ReadMuch(handler) => {
-                let write =
-                    self.view(now, row, &uploads, |view| handler(view, &admitted.params))?;
+                let write = self.view(now, row, &uploads, |view| handler(view, params))?;
                 Ok(write())
             }
-            Handler::TaskResult => common::task_result(&self.engine, &admitted.params).await,
+            Handler::TaskResult => common::task_result(&self.engine, params).await,
             Handler::Change {
                 command,
                 wait,
@@ -185,18 +233,17 @@ impl Api {
                 if self.stopping.load(Ordering::Relaxed) {
                     return Err(ApiError::unavailable("the gateway is stopping".to_owned()));
                 }
-                let command =
-                    self.view(now, row, &uploads, |view| command(view, &admitted.params))?;
+                let command = self.view(now, row, &uploads, |view| command(view, params))?;
                 let executed = self
                     .engine
-                    .execute(command, Some(nonce(&admitted)), audit.clone())
+                    .execute(command, wish.nonce, audit.clone())
                     .await
                     .map_err(|error| from_execute(error, row.instead))?;
                 *audit = None;
                 tracing::info!(
-                    action = admitted.action.name,
-                    key = %admitted.key_id,
-                    client = %admitted.request_client,
+                    action = wish.action,
+                    key = %wish.key,
+                    client = %wish.client,
                     task = %executed.task,
                     "change accepted"
                 );
@@ -238,9 +285,17 @@ impl Api {
     }
 }
 
+/// What is asked for, after the checks of the request alone.
+struct Wish<'a> {
+    action: &'static str,
+    params: &'a Params,
+    nonce: Option<Nonce>,
+    key: &'a str,
+    client: &'a str,
+}
+
 /// What is stored with a change, so that the request can not come again after a restart.
 fn nonce(admitted: &Admitted) -> Nonce {
-    debug_assert!(!matches!(admitted.action.kind, Kind::Read));
     let triple = &admitted.triple;
     Nonce {
         timestamp: triple.timestamp,

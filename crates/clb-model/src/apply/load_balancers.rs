@@ -35,17 +35,23 @@ pub(super) fn create(
     let base = free_order_number(state, create);
     let mut vips: Vec<IpAddr> = Vec::new();
     for (index, id) in create.ids.iter().enumerate() {
-        let vip = env
-            .next_vip(state, create.network_type, &vips)
-            .ok_or_else(|| {
-                ModelError::NoVip(format!(
-                    "no VIP is free in [vips] {}",
-                    match create.network_type {
-                        LoadBalancerType::Public => "public",
-                        LoadBalancerType::Private => "private",
-                    }
-                ))
-            })?;
+        let vip = match create.vip {
+            Some(vip) => match env.unfit_vip(state, create.network_type, vip) {
+                None => vip,
+                Some(reason) => return Err(ModelError::NoVip(format!("vip={vip}: {reason}"))),
+            },
+            None => env
+                .next_vip(state, create.network_type, &vips)
+                .ok_or_else(|| {
+                    ModelError::NoVip(format!(
+                        "no VIP is free in [vips] {}",
+                        match create.network_type {
+                            LoadBalancerType::Public => "public",
+                            LoadBalancerType::Private => "private",
+                        }
+                    ))
+                })?,
+        };
         vips.push(vip);
         if let Some(order) = state.freed_order(vip) {
             changes.push(Change::removed(Object::FreedVip(FreedVip { vip, order })));

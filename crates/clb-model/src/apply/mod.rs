@@ -20,8 +20,8 @@ use crate::env::Env;
 use crate::error::ModelError;
 use crate::id::{LbId, ListenerId, RuleId, TaskId};
 use crate::object::{
-    Change, HealthCheck, Listener, LoadBalancer, Object, Owner, PoolKey, PoolSettings, Rule,
-    Status, Task, TaskState,
+    Change, Declared, HealthCheck, Listener, LoadBalancer, Object, Owner, PoolKey, PoolSettings,
+    Rule, Status, Task, TaskState,
 };
 use crate::state::State;
 pub use certificates::certificate_conflicts;
@@ -89,7 +89,20 @@ pub fn apply(state: &State, env: &Env, command: &Command) -> Result<Applied, Mod
         } => application::apply(state, env, *load_balancer, command),
         Command::ReplaceCertificate { old, new } => certificates::replace(state, env, *old, new),
         Command::FollowCertificates { now } => Ok(certificates::follow(state, env, *now)),
+        Command::Declare(declared) => Ok(declare(state, &declared.name, Some(declared))),
+        Command::ForgetDeclared { name } => Ok(declare(state, name, None)),
         Command::FollowInstances => Ok(backends::follow_instances(state, env)),
+    }
+}
+
+/// What is remembered of a declaration; it concerns no load balancer.
+fn declare(state: &State, name: &str, now: Option<&Declared>) -> Applied {
+    let before = state.declared(name).cloned().map(Object::Declared);
+    let after = now.map(|now| Object::Declared(Arc::new(now.clone())));
+    let is_changed = before != after;
+    Applied {
+        changes: Vec::from_iter(is_changed.then_some(Change { before, after })),
+        load_balancers: Vec::new(),
     }
 }
 

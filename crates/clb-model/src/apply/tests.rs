@@ -118,6 +118,7 @@ pub(super) fn create_command(number: usize, network_type: LoadBalancerType) -> C
         family: Family::Classic,
         name: None,
         domain_prefix: None,
+        vip: None,
         vpc: NetworkChoice::Number(0),
         subnet: NetworkChoice::Number(0),
         project_id: 0,

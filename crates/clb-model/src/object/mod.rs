@@ -2,6 +2,7 @@
 
 mod binding;
 mod certificate;
+mod declared;
 mod listener;
 mod load_balancer;
 mod rule;
@@ -19,6 +20,7 @@ pub use binding::{Binding, BoundTo, Owner, PoolKey};
 pub use certificate::{
     Certificate, CertificateContent, CertificateKind, Der, Fingerprint, KeyForm, Origin, PrivateKey,
 };
+pub use declared::Declared;
 pub use listener::{
     BadCheckDomain, CheckDomain, HealthCheck, HttpCheck, Listener, ListenerService, ListenerTls,
     PoolSettings, ProbeMethod,
@@ -46,6 +48,8 @@ pub enum Object {
     FreedVip(FreedVip),
     /// A network's number.
     Network(NetworkName),
+    /// A load balancer that clb.toml declares.
+    Declared(Arc<Declared>),
     /// A task.
     Task(Arc<Task>),
     /// A request that must not come twice.
@@ -73,6 +77,8 @@ pub enum Key {
     FreedVip(IpAddr),
     /// By name.
     Network(String),
+    /// By name.
+    Declared(String),
     /// By id.
     Task(TaskId),
     /// By itself.
@@ -100,6 +106,8 @@ pub enum Kind {
     FreedVip,
     /// [`Object::Network`]
     Network,
+    /// [`Object::Declared`]
+    Declared,
     /// [`Object::Task`]
     Task,
     /// [`Object::Nonce`]
@@ -112,7 +120,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which a state is loaded.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Counters,
         Self::SessionKey,
         Self::Network,
@@ -122,6 +130,7 @@ impl Kind {
         Self::Rule,
         Self::Binding,
         Self::FreedVip,
+        Self::Declared,
         Self::Task,
         Self::Nonce,
     ];
@@ -137,6 +146,7 @@ impl Kind {
             Self::Binding => "binding",
             Self::FreedVip => "freed_vip",
             Self::Network => "network",
+            Self::Declared => "declared",
             Self::Task => "task",
             Self::Nonce => "nonce",
             Self::SessionKey => "session_key",
@@ -157,6 +167,7 @@ impl Key {
             Self::Binding(_) => Kind::Binding,
             Self::FreedVip(_) => Kind::FreedVip,
             Self::Network(_) => Kind::Network,
+            Self::Declared(_) => Kind::Declared,
             Self::Task(_) => Kind::Task,
             Self::Nonce(_) => Kind::Nonce,
             Self::SessionKey => Kind::SessionKey,
@@ -174,7 +185,7 @@ impl Key {
             Self::Rule(id) => id.to_string(),
             Self::Binding(id) => format!("{:020}", id.0),
             Self::FreedVip(vip) => vip.to_string(),
-            Self::Network(name) => name.clone(),
+            Self::Network(name) | Self::Declared(name) => name.clone(),
             Self::Task(id) => format!("{:020}", id.0),
             Self::Nonce(nonce) => {
                 format!(
@@ -199,6 +210,7 @@ impl Object {
             Self::Binding(object) => Key::Binding(object.id),
             Self::FreedVip(object) => Key::FreedVip(object.vip),
             Self::Network(object) => Key::Network(object.name.clone()),
+            Self::Declared(object) => Key::Declared(object.name.clone()),
             Self::Task(object) => Key::Task(object.id),
             Self::Nonce(object) => Key::Nonce(object.clone()),
             Self::SessionKey(_) => Key::SessionKey,

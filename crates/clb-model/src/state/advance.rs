@@ -74,6 +74,10 @@ impl State {
             Object::Network(network) => {
                 self.networks.insert(network.name.clone(), network.number);
             }
+            Object::Declared(declared) => {
+                self.declared
+                    .insert(declared.name.clone(), Arc::clone(declared));
+            }
             Object::Task(task) => {
                 if matches!(task.state, TaskState::Pending { .. }) {
                     self.hold(task);
@@ -151,6 +155,9 @@ impl State {
             }
             Key::Network(name) => {
                 self.networks.remove(name);
+            }
+            Key::Declared(name) => {
+                self.declared.remove(name);
             }
             Key::Task(id) => {
                 if let Some(task) = self.pending.remove(id) {

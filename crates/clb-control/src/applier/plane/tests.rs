@@ -125,6 +125,7 @@ impl Bench {
                 family,
                 name: None,
                 domain_prefix: None,
+                vip: None,
                 vpc: NetworkChoice::Number(0),
                 subnet: NetworkChoice::Number(0),
                 project_id: 0,
