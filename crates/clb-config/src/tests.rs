@@ -118,8 +118,8 @@ fn each_problem_has_its_place_and_says_what_is_allowed() {
             "clb.toml:2:13: vips.interface = \"eth0\": not available yet, it comes with address management; until then only its default \"\" is accepted",
         ),
         (
-            "[[load_balancers]]\nname = \"x\"",
-            "clb.toml:1:3: [[load_balancers]]: not available yet, it comes with the declared configuration",
+            "[[load_balancers]]\nname = \"x y\"",
+            "clb.toml:2:8: load_balancers.name = \"x y\": must be 1 to 50 letters, digits, '-' or '_'",
         ),
         (
             "[api.keys]\nx = 1",

@@ -26,9 +26,9 @@ pub struct Report {
 }
 
 /// The gateway itself, called as if by a client.
-struct Own<'a> {
-    api: &'a Api,
-    told: &'a (dyn Fn(&Step) + Sync),
+pub(crate) struct Own<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) told: &'a (dyn Fn(&Step) + Sync),
 }
 
 impl Calls for Own<'_> {

@@ -3,14 +3,18 @@
 //!
 //! What only the data plane can tell, such as a port that another program holds, is not found.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use clb_actions::Gatekeeper;
-use clb_declared::{LoadBalancer, Place};
+use clb_declared::{LoadBalancer, Place, Step};
 use clb_model::{Key, Kind, Object, TaskId, TaskState};
 use clb_snapshot::Board;
 use clb_store::{Committed, Revision, Store, StoreError, Transaction, Watch};
@@ -42,49 +46,71 @@ pub async fn rehearse(
     board: Arc<Board>,
     wanted: &[LoadBalancer],
 ) -> io::Result<Rehearsed> {
-    let mut store = MemoryStore::default();
-    for object in objects {
-        store.objects.insert(place_of(&object.key()), object);
-    }
-    let unreachable = |error: StoreError| io::Error::other(error.to_string());
-    let loaded = engine::load(&mut store).map_err(unreachable)?;
-    let feed = store.watch(store.revision()).map_err(unreachable)?;
-    let pending: Vec<TaskId> = loaded.state.pending_tasks().map(|task| task.id).collect();
-    let clock = Arc::new(SystemClock);
-    let (writer, engine) = Engine::new(loaded, settings.env, Box::new(store), clock.clone());
-    let thread = std::thread::Builder::new()
-        .name("clb-rehearsal".to_owned())
-        .spawn(|| writer.run())?;
-    for task in pending {
-        engine.ended(task, Ok(()));
-    }
-    let ending = tokio::spawn(end_well(feed, engine.clone()));
-    let api = Api {
-        gatekeeper: Gatekeeper::new(Vec::new(), &settings.region, Vec::new(), settings.gate),
-        engine: engine.clone(),
-        board,
-        clock,
-        limits: ArcSwap::from_pointee(settings.api_limits),
-        prices: ArcSwap::from_pointee(settings.prices),
-        zone: TimeZone::system(),
-        stopping: AtomicBool::new(false),
-        answered: Answered::default(),
-    };
-    crate::follow_file(&api).await;
+    let stage = Stage::start(objects, settings, board)?;
+    crate::follow_file(&stage.api).await;
     let steps = Mutex::new(Vec::new());
-    let told = |step: &clb_declared::Step| {
+    let told = |step: &Step| {
         if let Ok(mut steps) = steps.lock() {
             steps.push(format!("{} {}", step.sign, step.what));
         }
     };
-    let report = declare(&api, wanted, &told).await;
-    engine.stop();
-    ending.abort();
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    let report = declare(&stage.api, wanted, &told).await;
+    stage.end().await;
     Ok(Rehearsed {
         steps: steps.into_inner().unwrap_or_default(),
         problems: report.problems,
     })
+}
+
+/// A gateway that has no data plane.
+struct Stage {
+    api: Api,
+    thread: JoinHandle<()>,
+    ending: tokio::task::JoinHandle<()>,
+}
+
+impl Stage {
+    fn start(objects: Vec<Object>, settings: Settings, board: Arc<Board>) -> io::Result<Self> {
+        let mut store = MemoryStore::default();
+        for object in objects {
+            store.objects.insert(place_of(&object.key()), object);
+        }
+        let unreachable = |error: StoreError| io::Error::other(error.to_string());
+        let loaded = engine::load(&mut store).map_err(unreachable)?;
+        let feed = store.watch(store.revision()).map_err(unreachable)?;
+        let pending: Vec<TaskId> = loaded.state.pending_tasks().map(|task| task.id).collect();
+        let clock = Arc::new(SystemClock);
+        let (writer, engine) = Engine::new(loaded, settings.env, Box::new(store), clock.clone());
+        let thread = std::thread::Builder::new()
+            .name("clb-rehearsal".to_owned())
+            .spawn(|| writer.run())?;
+        for task in pending {
+            engine.ended(task, Ok(()));
+        }
+        let ending = tokio::spawn(end_well(feed, engine.clone()));
+        let api = Api {
+            gatekeeper: Gatekeeper::new(Vec::new(), &settings.region, Vec::new(), settings.gate),
+            engine,
+            board,
+            clock,
+            limits: ArcSwap::from_pointee(settings.api_limits),
+            prices: ArcSwap::from_pointee(settings.prices),
+            zone: TimeZone::system(),
+            stopping: AtomicBool::new(false),
+            answered: Answered::default(),
+        };
+        Ok(Self {
+            api,
+            thread,
+            ending,
+        })
+    }
+
+    async fn end(self) {
+        self.api.engine.stop();
+        self.ending.abort();
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
 }
 
 /// The data plane that never fails.

@@ -628,7 +628,8 @@ fn by_place(listeners: &[Listener]) -> HashMap<(u16, RuleKey), &Redirect> {
         .collect()
 }
 
-fn find<'l>(
+/// A rule by its place.
+pub(crate) fn find<'l>(
     listeners: &'l [Listener],
     port: u16,
     key: &RuleKey,

@@ -11,6 +11,7 @@ use clb_model::{
 use toml::de::{DeTable, DeValue};
 
 use crate::fields::{Absent, Field, Kinds, LISTENER, LOAD_BALANCER, RULE};
+use crate::plan::find;
 use crate::shape::{Backend, Listener, LoadBalancer, Place, Redirect, Rule, RuleKey, Settings};
 
 const ROOT: &str = "load_balancers";
@@ -62,7 +63,11 @@ pub fn load_balancers(
     value: &DeValue<'_>,
     report: Report<'_>,
 ) -> Vec<LoadBalancer> {
-    let mut reader = Reader { text, report };
+    let mut reader = Reader {
+        text,
+        report,
+        redirects: Vec::new(),
+    };
     let mut found: Vec<LoadBalancer> = Vec::new();
     let mut names: HashMap<String, Place> = HashMap::new();
     for mut table in reader.tables(ROOT, offset, value) {
@@ -99,6 +104,8 @@ struct Entry<'a> {
 struct Reader<'a, 'r> {
     text: &'a str,
     report: Report<'r>,
+    /// Those of the load balancer that is being read, each with where it stands.
+    redirects: Vec<(usize, Redirect)>,
 }
 
 impl<'t> Reader<'_, '_> {
@@ -342,6 +349,7 @@ impl<'t> Reader<'_, '_> {
             Family::Application => Vec::new(),
         };
         self.done(table);
+        self.check_redirects(&listeners);
         Some(LoadBalancer {
             place,
             id: String::new(),
@@ -353,6 +361,21 @@ impl<'t> Reader<'_, '_> {
             listeners,
             backends,
         })
+    }
+
+    /// What they lead to is declared, too.
+    fn check_redirects(&mut self, listeners: &[Listener]) {
+        for (offset, to) in std::mem::take(&mut self.redirects) {
+            if find(listeners, to.port.get(), &to.key()).is_none() {
+                let message = format!(
+                    "{RULES}.rewrite_port = {}: this load balancer has no rule {} {} at that port",
+                    to.port,
+                    to.domain.as_str(),
+                    to.url.as_str()
+                );
+                (self.report)(offset, message);
+            }
+        }
     }
 
     fn listener(&mut self, table: &mut Table<'t>, family: Family) -> Option<Listener> {
@@ -442,6 +465,8 @@ impl<'t> Reader<'_, '_> {
             }
             None => None,
         };
+        let placed = redirect.clone().map(|to| (table.offset, to));
+        self.redirects.extend(placed);
         Some(Rule {
             place,
             id: String::new(),

@@ -11,122 +11,134 @@ use crate::shape::{Backend, LoadBalancer, Rule, Settings, protocol_word};
 /// `[[load_balancers]]` of a file. Keys that have their defaults are left out.
 #[must_use]
 pub fn to_toml(load_balancers: &[LoadBalancer]) -> String {
-    let mut out = String::new();
+    let mut writer = Writer {
+        out: String::new(),
+        quoted: |text| toml::Value::String(text.to_owned()).to_string(),
+    };
     for lb in load_balancers {
-        one(lb, &mut out);
+        writer.load_balancer(lb);
     }
-    out
+    writer.out
 }
 
 /// What a declaration is known by: it changes when what is declared does, and not when the file says
-/// the same in other words. SHA-256 in hexadecimal digits of what [`to_toml`] writes of it.
+/// the same in other words. SHA-256 in hexadecimal digits of what [`to_toml`] writes of it, texts
+/// in JSON's form: how TOML's best form is chosen may change.
 #[must_use]
 pub fn fingerprint(lb: &LoadBalancer) -> String {
-    let mut out = String::new();
-    one(lb, &mut out);
-    let digest = Sha256::digest(out.as_bytes());
+    let mut writer = Writer {
+        out: String::new(),
+        quoted: |text| serde_json::Value::String(text.to_owned()).to_string(),
+    };
+    writer.load_balancer(lb);
+    let digest = Sha256::digest(writer.out.as_bytes());
     digest.iter().fold(String::new(), |mut hex, octet| {
         let _ = write!(hex, "{octet:02x}");
         hex
     })
 }
 
-fn one(lb: &LoadBalancer, out: &mut String) {
-    if !out.is_empty() {
-        out.push('\n');
-    }
-    out.push_str("[[load_balancers]]\n");
-    line(out, "name", &quoted(&lb.name));
-    let network = match lb.network {
-        LoadBalancerType::Public => "public",
-        LoadBalancerType::Private => "private",
-    };
-    line(out, "type", &quoted(network));
-    let family = match lb.family {
-        Family::Classic => "classic",
-        Family::Application => "application",
-    };
-    line(out, "forward", &quoted(family));
-    if let Some(vip) = lb.vip {
-        line(out, "vip", &quoted(&vip.to_string()));
-    }
-    settings(out, LOAD_BALANCER, &lb.settings);
-    backends(out, &lb.backends);
-    for listener in &lb.listeners {
-        out.push_str("\n[[load_balancers.listeners]]\n");
-        line(out, "protocol", &quoted(protocol_word(listener.protocol)));
-        line(out, "load_balancer_port", &listener.port.to_string());
-        settings(out, LISTENER, &listener.settings);
-        backends(out, &listener.backends);
-        for one in &listener.rules {
-            rule(out, one);
-        }
-    }
+struct Writer {
+    out: String,
+    quoted: fn(&str) -> String,
 }
 
-fn rule(out: &mut String, rule: &Rule) {
-    out.push_str("\n[[load_balancers.listeners.rules]]\n");
-    line(out, "domain", &quoted(rule.domain.as_str()));
-    line(out, "url", &quoted(rule.url.as_str()));
-    settings(out, RULE, &rule.settings);
-    if let Some(to) = &rule.redirect {
-        line(out, "rewrite_port", &to.port.to_string());
-        if to.domain.key() != rule.domain.key() {
-            line(out, "rewrite_domain", &quoted(to.domain.as_str()));
+impl Writer {
+    fn load_balancer(&mut self, lb: &LoadBalancer) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
         }
-        if to.url.key() != rule.url.key() {
-            line(out, "rewrite_url", &quoted(to.url.as_str()));
-        }
-    }
-    backends(out, &rule.backends);
-}
-
-fn line(out: &mut String, key: &str, value: &str) {
-    let _ = writeln!(out, "{key} = {value}");
-}
-
-fn settings(out: &mut String, fields: &[Field], settings: &Settings) {
-    for field in fields {
-        let Some(value) = settings.get(field.api) else {
-            continue;
+        self.out.push_str("[[load_balancers]]\n");
+        self.text("name", &lb.name);
+        let network = match lb.network {
+            LoadBalancerType::Public => "public",
+            LoadBalancerType::Private => "private",
         };
-        if matches!(field.absent, Absent::Is(default) if default == value) {
-            continue;
-        }
-        let is_number = !value.is_empty()
-            && field
-                .kind()
-                .is_some_and(|kind| value.parse().is_ok_and(|number| kind.takes_int(number)));
-        match is_number {
-            true => line(out, field.key, value),
-            false => line(out, field.key, &quoted(value)),
-        }
-    }
-}
-
-fn backends(out: &mut String, backends: &[Backend]) {
-    if backends.is_empty() {
-        return;
-    }
-    out.push_str("backends = [\n");
-    for backend in backends {
-        let key = match backend.by_address {
-            true => "eni_ip",
-            false => "instance_id",
+        self.text("type", network);
+        let family = match lb.family {
+            Family::Classic => "classic",
+            Family::Application => "application",
         };
-        let _ = write!(out, "  {{ {key} = {}", quoted(&backend.instance));
-        if let Some(port) = backend.port {
-            let _ = write!(out, ", port = {port}");
+        self.text("forward", family);
+        if let Some(vip) = lb.vip {
+            self.text("vip", &vip.to_string());
         }
-        if backend.weight != Weight::DEFAULT {
-            let _ = write!(out, ", weight = {}", backend.weight);
+        self.settings(LOAD_BALANCER, &lb.settings);
+        self.backends(&lb.backends);
+        for listener in &lb.listeners {
+            self.out.push_str("\n[[load_balancers.listeners]]\n");
+            self.text("protocol", protocol_word(listener.protocol));
+            self.number("load_balancer_port", listener.port);
+            self.settings(LISTENER, &listener.settings);
+            self.backends(&listener.backends);
+            for rule in &listener.rules {
+                self.rule(rule);
+            }
         }
-        out.push_str(" },\n");
     }
-    out.push_str("]\n");
-}
 
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    fn rule(&mut self, rule: &Rule) {
+        self.out.push_str("\n[[load_balancers.listeners.rules]]\n");
+        self.text("domain", rule.domain.as_str());
+        self.text("url", rule.url.as_str());
+        self.settings(RULE, &rule.settings);
+        if let Some(to) = &rule.redirect {
+            self.number("rewrite_port", to.port);
+            if to.domain.key() != rule.domain.key() {
+                self.text("rewrite_domain", to.domain.as_str());
+            }
+            if to.url.key() != rule.url.key() {
+                self.text("rewrite_url", to.url.as_str());
+            }
+        }
+        self.backends(&rule.backends);
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        let quoted = (self.quoted)(value);
+        self.number(key, quoted);
+    }
+
+    fn number(&mut self, key: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.out, "{key} = {value}");
+    }
+
+    fn settings(&mut self, fields: &[Field], settings: &Settings) {
+        for field in fields {
+            let Some(value) = settings.get(field.api) else {
+                continue;
+            };
+            if matches!(field.absent, Absent::Is(default) if default == value) {
+                continue;
+            }
+            let takes = |number| field.kind().is_some_and(|kind| kind.takes_int(number));
+            match value.parse().is_ok_and(takes) {
+                true => self.number(field.key, value),
+                false => self.text(field.key, value),
+            }
+        }
+    }
+
+    fn backends(&mut self, backends: &[Backend]) {
+        if backends.is_empty() {
+            return;
+        }
+        self.out.push_str("backends = [\n");
+        for backend in backends {
+            let key = match backend.by_address {
+                true => "eni_ip",
+                false => "instance_id",
+            };
+            let instance = (self.quoted)(&backend.instance);
+            let _ = write!(self.out, "  {{ {key} = {instance}");
+            if let Some(port) = backend.port {
+                let _ = write!(self.out, ", port = {port}");
+            }
+            if backend.weight != Weight::DEFAULT {
+                let _ = write!(self.out, ", weight = {}", backend.weight);
+            }
+            self.out.push_str(" },\n");
+        }
+        self.out.push_str("]\n");
+    }
 }

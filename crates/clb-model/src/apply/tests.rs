@@ -531,3 +531,47 @@ fn success_makes_what_the_task_made_run() {
     assert_eq!(bench.state.task(id).unwrap().state, TaskState::Succeeded);
     assert_eq!(bench.state.pending_tasks().count(), 0);
 }
+
+#[test]
+fn a_wanted_vip_is_given_or_refused_with_the_reason() {
+    let mut bench = Bench::new();
+    bench.env.own_sockets = vec!["127.10.0.6:8443".parse().unwrap()];
+    let wanted = |vip: &str| {
+        let Command::CreateLoadBalancers(create) = create_command(1, LoadBalancerType::Public)
+        else {
+            unreachable!()
+        };
+        Command::CreateLoadBalancers(CreateLoadBalancers {
+            vip: Some(ip(vip)),
+            ..create
+        })
+    };
+    let made = bench.run(wanted("127.10.0.3")).unwrap().load_balancers;
+    let lb = bench.state.load_balancer(made[0]).unwrap().clone();
+    assert_eq!(lb.vip, ip("127.10.0.3"));
+    bench.run(bind(made[0], &["127.10.0.5"], None)).unwrap();
+    for (vip, reason) in [
+        ("127.11.0.1", "it is not in [vips] public"),
+        ("127.10.0.3", "it is the VIP of a load balancer"),
+        ("127.10.0.5", "it is the address of a backend"),
+        ("127.10.0.6", "the gateway itself listens there"),
+    ] {
+        let error = bench.run(wanted(vip)).unwrap_err();
+        assert_eq!(error, ModelError::NoVip(format!("vip={vip}: {reason}")));
+    }
+    // What was freed is no longer among the free ones.
+    bench
+        .run(Command::DeleteLoadBalancers {
+            load_balancers: made.clone(),
+        })
+        .unwrap();
+    let task = bench.state.pending_tasks().map(|task| task.id).max();
+    if let Some(task) = task {
+        let task = bench.state.task(task).unwrap().clone();
+        for change in succeed(&bench.state, &task, NOW) {
+            bench.state.apply(&change);
+        }
+    }
+    bench.run(wanted("127.10.0.3")).unwrap();
+    assert!(!bench.state.is_freed(ip("127.10.0.3")));
+}
