@@ -2,8 +2,8 @@
 //! its own.
 //!
 //! [`read`] makes [`LoadBalancer`]s of `[[load_balancers]]`, [`observe`] makes them of the answers
-//! of a gateway, [`plan`](plan::plan) tells what one lacks to be the other, [`reconcile`] calls what
-//! that takes, and [`write`] writes what runs as a file. clbd and clbctl use it alike: the one calls
+//! of a gateway, [`plan`](plan::plan) tells what one lacks to be the other, [`reconcile()`] calls what
+//! that takes, and [`mod@write`] writes what runs as a file. clbd and clbctl use it alike: the one calls
 //! itself, the other over the network.
 
 pub mod fields;
