@@ -60,7 +60,7 @@ def _guess_answer(action, params, before, seen):
     if action == "CreateLoadBalancer":
         new = [n for n, e in seen.balancers.items() if e["attributes"]["loadBalancerName"] == params["loadBalancerName"]]
         return {"unLoadBalancerIds": {"0": new}} if new else None
-    if action in ("CreateLoadBalancerListeners", "CreateForwardLBSeventhLayerListeners"):
+    if action in ("CreateLoadBalancerListeners", "CreateForwardLBSeventhLayerListeners", "CreateForwardLBFourthLayerListeners"):
         name = params["loadBalancerId"]
         known, now = before.balancers[name]["listeners"], seen.balancers[name]["listeners"]
         new = [listener for listener in now if listener not in known]

@@ -124,16 +124,87 @@ class Changes:
     # Application-based instances
 
     def _of_application(self, entry, free):
-        listeners = entry["listeners"].values()
+        listeners = self._seventh(entry).values()
         choices = ["rename_forward"]
-        choices += ["listen_http"] * 2 if free else []
-        choices += ["rules"] * 4 + ["unlisten_http"] if entry["listeners"] else []
+        choices += ["listen_http"] * 2 + ["listen_tcp"] if free else []
+        choices += ["unlisten_http"] if entry["listeners"] else []
+        choices += ["rules"] * 4 if listeners else []
+        choices += ["modify_tcp"] + ["bind_tcp"] * 2 if self._fourth(entry) else []
+        choices += ["weight_tcp", "move_tcp", "unbind_tcp"] if any(listener["backends"] for listener in self._fourth(entry).values()) else []
+        choices += ["redirect"] * 2 if self._redirectable(entry) else []
+        choices += ["unredirect"] if self._redirected(entry) else []
         choices += ["domain", "unrule"] + ["bind_rules"] * 3 if any(listener["rules"] for listener in listeners) else []
         # Rules tell their ids in lists only.
         choices += ["probe"] * 2 if any(rule["locationId"] for listener in listeners for rule in listener["rules"]) else []
         bound = any(rule["backends"] for listener in listeners for rule in listener["rules"])
         choices += ["weight_rules", "move_rules", "unbind_rules"] if bound else []
         return choices
+
+    @staticmethod
+    def _seventh(entry):
+        return {name: listener for name, listener in entry["listeners"].items() if "rules" in listener}
+
+    @staticmethod
+    def _fourth(entry):
+        return {name: listener for name, listener in entry["listeners"].items() if "rules" not in listener}
+
+    def _redirected(self, entry):
+        """(listener, rule) of each rule that is redirected; rules tell their ids in lists only."""
+        return [(name, rule) for name, listener in self._seventh(entry).items() for rule in listener["rules"] if "targetuLocationId" in rule]
+
+    def _redirectable(self, entry):
+        """Pairs of (listener, rule) that can become a redirect: of two listeners, and neither a chain nor a loop."""
+        rules = [(name, rule) for name, listener in self._seventh(entry).items() for rule in listener["rules"] if rule["locationId"]]
+        targets = {rule.get("targetuLocationId") for _, rule in rules}
+        free = [(name, rule) for name, rule in rules if "targetuLocationId" not in rule]
+        sources = [(name, rule) for name, rule in free if rule["locationId"] not in targets]
+        return [(source, target) for source in sources[:4] for target in free[-4:] if source[0] != target[0]]
+
+    def _redirect(self, name, entry, _free):
+        (source_listener, source), (target_listener, target) = self.rng.choice(self._redirectable(entry))
+        listeners = {"sourceuListenerId": source_listener, "targetuListenerId": target_listener}
+        pair = {"sourceLocation": source["locationId"], "targetLocation": target["locationId"]}
+        return "ManualRewrite", {"loadBalancerId": name, **listeners, **numbered("rewriteInfo", [pair])}
+
+    def _unredirect(self, name, entry, _free):
+        listener, rule = self.rng.choice(self._redirected(entry))
+        listeners = {"sourceuListenerId": listener, "targetuListenerId": rule["targetuListenerId"]}
+        pair = {"sourceLocation": rule["locationId"], "targetLocation": rule["targetuLocationId"]}
+        return "DeleteRewrite", {"loadBalancerId": name, **listeners, **numbered("delRewriteInfo", [pair])}
+
+    def _listen_tcp(self, name, _entry, free):
+        listener = {"loadBalancerPort": self.rng.choice(free), "protocol": 2, "healthSwitch": 0}
+        listener |= self.rng.choice([{}, {"scheduler": "least_conn"}, {"sessionExpire": 30, "listenerName": "tcp"}])
+        return "CreateForwardLBFourthLayerListeners", {"loadBalancerId": name, **numbered("listeners", [listener])}
+
+    def _modify_tcp(self, name, entry, _free):
+        change = {"listenerName": f"n{self.rng.getrandbits(32):x}", "intervalTime": str(self.rng.randint(60, 300))}
+        change |= self.rng.choice([{}, {"scheduler": "least_conn", "sessionExpire": "0"}, {"scheduler": "wrr", "sessionExpire": "30"}])
+        listener = self.rng.choice(list(self._fourth(entry)))
+        return "ModifyForwardLBFourthListener", {"loadBalancerId": name, "listenerId": listener, **change}
+
+    def _bind_tcp(self, name, entry, _free):
+        listener = {"loadBalancerId": name, "listenerId": self.rng.choice(list(self._fourth(entry)))}
+        return "RegisterInstancesWithForwardLBFourthListener", {**listener, **numbered("backends", self._some_backends())}
+
+    def _bound_tcp(self, name, entry):
+        bound = [(listener, target) for listener, fields in self._fourth(entry).items() for target in fields["backends"]]
+        listener, (address, port) = self.rng.choice(bound)
+        return {"loadBalancerId": name, "listenerId": listener}, {"instanceId": address, "port": port}
+
+    def _weight_tcp(self, name, entry, _free):
+        place, target = self._bound_tcp(name, entry)
+        backends = [{**target, "weight": self.rng.randint(0, 100)}]
+        return "ModifyForwardFourthBackendsWeight", {**place, **numbered("backends", backends)}
+
+    def _move_tcp(self, name, entry, _free):
+        place, target = self._bound_tcp(name, entry)
+        backends = [{**target, "newPort": self.rng.randint(10000, 60000)}]
+        return "ModifyForwardFourthBackendsPort", {**place, **numbered("backends", backends)}
+
+    def _unbind_tcp(self, name, entry, _free):
+        place, target = self._bound_tcp(name, entry)
+        return "DeregisterInstancesFromForwardLBFourthListener", {**place, **numbered("backends", [target])}
 
     def _rename_forward(self, name, _entry, _free):
         return "ModifyForwardLBName", {"loadBalancerId": name, "loadBalancerName": self.name()}
@@ -147,7 +218,7 @@ class Changes:
         return "DeleteForwardLBListener", {"loadBalancerId": name, "listenerId": self.rng.choice(list(entry["listeners"]))}
 
     def _rules(self, name, entry, _free):
-        listener = self.rng.choice(list(entry["listeners"]))
+        listener = self.rng.choice(list(self._seventh(entry)))
         taken = {(rule["domain"].lower(), rule["url"]) for rule in entry["listeners"][listener]["rules"]}
         places = [(d, u) for d in DOMAINS for u in URLS if (d.lower(), u if u.startswith(("/", "=", "~", "^")) else "/" + u) not in taken]
         rules = []
@@ -160,7 +231,7 @@ class Changes:
 
     def _rule(self, name, entry, wanted=lambda rule: True):
         """The ids of a rule of which something is wanted, and the rule."""
-        found = [(listener, rule) for listener, fields in entry["listeners"].items() for rule in fields["rules"] if wanted(rule)]
+        found = [(listener, rule) for listener, fields in self._seventh(entry).items() for rule in fields["rules"] if wanted(rule)]
         listener, rule = self.rng.choice(found)
         return {"loadBalancerId": name, "listenerId": listener}, rule
 
@@ -195,11 +266,14 @@ class Changes:
     def _bind_rules(self, name, entry, _free):
         listener, rule = self._rule(name, entry)
         select = self._selection(rule) if self.rng.random() < 0.7 else {}
+        return "RegisterInstancesWithForwardLBSeventhListener", {**listener, **select, **numbered("backends", self._some_backends())}
+
+    def _some_backends(self):
         backends = []
         for address in self.rng.sample(self.addresses, self.rng.randint(1, 3)):
             weight = self.rng.choice([{}, {"weight": self.rng.randint(0, 100)}])
             backends.append({self.rng.choice(["instanceId", "eniIp"]): address, "port": self.rng.randint(9000, 9002), **weight})
-        return "RegisterInstancesWithForwardLBSeventhListener", {**listener, **select, **numbered("backends", backends)}
+        return backends
 
     def _bound(self, name, entry):
         listener, rule = self._rule(name, entry, lambda rule: rule["backends"])

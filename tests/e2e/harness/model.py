@@ -78,10 +78,40 @@ def _target(backend):
     return backend.get("eniIp") or backend["instanceId"], int(backend["port"])
 
 
+def _bind(bound, params):
+    for backend in rows(params, "backends"):
+        target = _target(backend)
+        bound[target] = int(backend["weight"]) if "weight" in backend else bound.get(target, 10)
+
+
+def _weigh(bound, params):
+    for backend in rows(params, "backends"):
+        assert _target(backend) in bound, (params, bound)
+        bound[_target(backend)] = int(backend.get("weight", 10))
+
+
+def _moved(bound, params):
+    """Each keeps its place in the order of binding."""
+    moves = {_target(backend): backend for backend in rows(params, "backends")}
+    assert set(moves) <= set(bound), (params, bound)
+    moved = {}
+    for target, weight in bound.items():
+        backend = moves.get(target)
+        place = target if backend is None else (target[0], int(backend["newPort"]))
+        moved[place] = weight if backend is None else int(backend.get("weight", weight))
+    return moved
+
+
+def _end_redirect(rule):
+    for field in ("targetuListenerId", "targetuLocationId", "bAutoCreated"):
+        rule.pop(field, None)
+
+
 class Model:
     """`balancers`: id to {"attributes", "listeners": {id: fields}, "backends": {id: weight}}, in order of creation.
 
-    Listeners of application-based instances have "rules", a list of fields with "backends": {(name, port): weight}.
+    Listeners of application-based instances have "rules", a list of fields with "backends": {(name, port): weight}; those
+    of TCP have such "backends" themselves.
     """
 
     def __init__(self):
@@ -97,7 +127,8 @@ class Model:
         """Plain lists, so that order counts when two are compared."""
 
         def listener(fields):
-            return {**fields, "rules": [{**rule, "backends": list(rule["backends"].items())} for rule in fields.get("rules", [])]}
+            rules = [{**rule, "backends": list(rule["backends"].items())} for rule in fields.get("rules", [])]
+            return {**fields, "rules": rules, "backends": list(fields.get("backends", {}).items())}
 
         return [
             (name, entry["attributes"], [(one, listener(fields)) for one, fields in entry["listeners"].items()], list(entry["backends"].items()))
@@ -197,7 +228,57 @@ class Model:
 
     def _DeleteForwardLBListener(self, params, _):
         for name in [params["listenerId"]] if "listenerId" in params else rows(params, "listenerIds"):
-            self._entry(params)["listeners"].pop(name, None)
+            listener = self._entry(params)["listeners"].pop(name, {})
+            self._forget_redirects_to(params, listener.get("rules", []))
+
+    def _CreateForwardLBFourthLayerListeners(self, params, answer):
+        listeners = self._entry(params)["listeners"]
+        wanted = rows(params, "listeners")
+        assert len(wanted) == len(answer["listenerIds"]), (params, answer)
+        for name, fields in zip(answer["listenerIds"], wanted):
+            place = {"loadBalancerPort": int(fields["loadBalancerPort"]), "protocol": int(fields["protocol"])}
+            listeners[name] = {**place, **TCP_DEFAULTS, **_given(fields, TCP_DEFAULTS), "backends": {}}
+
+    def _listener(self, params):
+        return self._entry(params)["listeners"][params["listenerId"]]
+
+    def _ModifyForwardLBFourthListener(self, params, _):
+        self._listener(params).update(_given(params, TCP_DEFAULTS))
+
+    def _RegisterInstancesWithForwardLBFourthListener(self, params, _):
+        _bind(self._listener(params)["backends"], params)
+
+    def _ModifyForwardFourthBackendsWeight(self, params, _):
+        _weigh(self._listener(params)["backends"], params)
+
+    def _ModifyForwardFourthBackendsPort(self, params, _):
+        listener = self._listener(params)
+        listener["backends"] = _moved(listener["backends"], params)
+
+    def _DeregisterInstancesFromForwardLBFourthListener(self, params, _):
+        for backend in rows(params, "backends"):
+            self._listener(params)["backends"].pop(_target(backend))
+
+    def _all_rules(self, params):
+        return [rule for listener in self._entry(params)["listeners"].values() for rule in listener.get("rules", [])]
+
+    def _forget_redirects_to(self, params, gone):
+        """Redirects go with the rule that they lead to."""
+        ids = {rule["locationId"] for rule in gone}
+        for rule in self._all_rules(params):
+            if rule.get("targetuLocationId") in ids:
+                _end_redirect(rule)
+
+    def _ManualRewrite(self, params, _):
+        by_id = {rule["locationId"]: rule for rule in self._all_rules(params)}
+        for pair in rows(params, "rewriteInfo"):
+            to = {"targetuListenerId": params["targetuListenerId"], "targetuLocationId": pair["targetLocation"], "bAutoCreated": 0}
+            by_id[pair["sourceLocation"]].update(to)
+
+    def _DeleteRewrite(self, params, _):
+        by_id = {rule["locationId"]: rule for rule in self._all_rules(params)}
+        for pair in rows(params, "delRewriteInfo"):
+            _end_redirect(by_id[pair["sourceLocation"]])
 
     def _rules(self, params):
         return self._entry(params)["listeners"][params["listenerId"]]["rules"]
@@ -229,33 +310,22 @@ class Model:
         rule.update(_given(params, RULE_DEFAULTS))
 
     def _DeleteForwardLBListenerRules(self, params, _):
-        for rule in self._selected(params):
+        gone = self._selected(params)
+        for rule in gone:
             self._rules(params).remove(rule)
+        self._forget_redirects_to(params, gone)
 
     def _RegisterInstancesWithForwardLBSeventhListener(self, params, _):
         for rule in self._selected(params):
-            for backend in rows(params, "backends"):
-                target, bound = _target(backend), rule["backends"]
-                bound[target] = int(backend["weight"]) if "weight" in backend else bound.get(target, 10)
+            _bind(rule["backends"], params)
 
     def _ModifyForwardSeventhBackends(self, params, _):
         for rule in self._selected(params):
-            for backend in rows(params, "backends"):
-                assert _target(backend) in rule["backends"], (params, rule)
-                rule["backends"][_target(backend)] = int(backend.get("weight", 10))
+            _weigh(rule["backends"], params)
 
     def _ModifyForwardSeventhBackendsPort(self, params, _):
         for rule in self._selected(params):
-            moves = {_target(backend): backend for backend in rows(params, "backends")}
-            assert set(moves) <= set(rule["backends"]), (params, rule)
-            moved = {}
-            for target, weight in rule["backends"].items():  # each keeps its place in the order of binding
-                backend = moves.get(target)
-                if backend is None:
-                    moved[target] = weight
-                else:
-                    moved[target[0], int(backend["newPort"])] = int(backend.get("weight", weight))
-            rule["backends"] = moved
+            rule["backends"] = _moved(rule["backends"], params)
 
     def _DeregisterInstancesFromForwardLB(self, params, _):
         for rule in self._selected(params):
@@ -287,12 +357,17 @@ FORWARD_FIELDS = ("loadBalancerPort", "protocol", "listenerName")
 def _observe_application(api, name, entry):
     backends = {}
     for listener in api.call("DescribeForwardLBBackends", {"loadBalancerId": name})["data"]:
-        for rule in listener["rules"]:
-            bound = {(row["unInstanceId"] or row["lanIp"], row["port"]): row["weight"] for row in rule["backends"]}
-            backends[rule["locationId"]] = bound
+        for pool in listener.get("rules", [listener]):
+            bound = {(row["unInstanceId"] or row["lanIp"], row["port"]): row["weight"] for row in pool["backends"]}
+            backends[pool.get("locationId") or pool["listenerId"]] = bound
     for listener in api.forward_listeners(name):
-        rules = [{**rule, "backends": backends.pop(rule["locationId"])} for rule in listener["rules"]]
-        entry["listeners"][listener["listenerId"]] = {**{field: listener[field] for field in FORWARD_FIELDS}, "rules": rules}
+        of_listener = {field: listener[field] for field in FORWARD_FIELDS}
+        if "rules" in listener:
+            of_listener["rules"] = [{**rule, "backends": backends.pop(rule["locationId"])} for rule in listener["rules"]]
+        else:
+            of_listener |= {field: listener[field] for field in TCP_DEFAULTS}
+            of_listener["backends"] = backends.pop(listener["listenerId"])
+        entry["listeners"][listener["listenerId"]] = of_listener
     assert not backends, f"backends of rules that do not exist: {backends}"
 
 
