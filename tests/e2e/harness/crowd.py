@@ -141,6 +141,7 @@ class Crowd:
     """`clients` clients for `seconds`, and what became of them."""
 
     def __init__(self, gateway, clients=200, seconds=120, seed=0, rate=2.5, reads=0.5, instances=4):
+        self.gateway = gateway
         self.api = gateway.api()
         self.plan = {
             "address": gateway.api_address,
@@ -174,6 +175,8 @@ class Crowd:
             with process.stdout as answered:
                 found.append(json.load(answered))
         assert [process.wait(30) for process in processes] == [0] * len(processes)
+        # The gateway has closed the one that waited for all this.
+        self.api = self.gateway.api()
         errors = [error for part in found for error in part["errors"]]
         assert not errors, errors[:5]
         self.reads = sorted(read for part in found for read in part["reads"])
