@@ -22,10 +22,12 @@ class FloodRun:
         self.kind = proxy.kind
         self.calm = []
         """Load runs without the flood."""
+        self.coming_elsewhere, self.held_elsewhere = [], []
+        """While the same flood comes to a listener that only accepts, and while that holds it."""
         self.coming = []
-        """While it comes."""
+        """While it comes to the proxy."""
         self.beside = []
-        """While it is held."""
+        """While the proxy holds it."""
         self.held = []
         """How many of its connections the proxy had, when all had come."""
 
@@ -33,11 +35,11 @@ class FloodRun:
         """In ms."""
         return median([found["p99_us"] for found in runs]) / 1000
 
-    def growth(self, runs):
-        return Ratio([found["p99_us"] for found in runs], [found["p99_us"] for found in self.calm])
+    def growth(self, runs, base):
+        return Ratio([found["p99_us"] for found in runs], [found["p99_us"] for found in base])
 
     def all(self):
-        return self.calm + self.coming + self.beside
+        return self.calm + self.coming_elsewhere + self.held_elsewhere + self.coming + self.beside
 
 
 def floods(bench, proxies, key, setup, options):
@@ -60,21 +62,28 @@ def _flood(bench, proxy, run, key, options):
         more = ["--connections", "64", "--rate", str(bench.flood_rate), *bench.requests(key)]
         return bench.tool.load("open", proxy.address, proxy.pids(), length, bench.warm_up, *more)
 
-    connections = options.flood
+    def pour(address, coming, held):
+        to = f"{address[0]}:{address[1]}"
+        command = ["stuck", "--to", to, "--connections", options.flood, "--rate", ARRIVALS, "--kind", options.flood_kind]
+        with bench.tool.start(*command, *bench.requests(key)) as flood:
+            flood.line()
+            # All of the window lies within their coming.
+            coming.append(load(max(0.1, options.flood / ARRIVALS - 2 * bench.warm_up)))
+            flood.line()
+            yield
+            held.append(load(options.flood_seconds))
+            flood.popen.stdin.close()
+            flood.line()
+            flood.finish()
+
     run.calm.append(load(options.flood_seconds))
+    # The flood's client has the load's core, and the kernel ten thousand sockets more, whoever they belong to.
+    with bench.tool.holder() as address:
+        for _ in pour(address, run.coming_elsewhere, run.held_elsewhere):
+            pass
     before = _files(proxy)
-    address = f"{proxy.address[0]}:{proxy.address[1]}"
-    command = ["stuck", "--to", address, "--connections", connections, "--rate", ARRIVALS, "--kind", options.flood_kind]
-    with bench.tool.start(*command, *bench.requests(key)) as flood:
-        flood.line()
-        # All of the window lies within their coming.
-        run.coming.append(load(max(0.1, connections / ARRIVALS - 2 * bench.warm_up)))
-        flood.line()
+    for _ in pour(proxy.address, run.coming, run.beside):
         run.held.append(_files(proxy) - before)
-        run.beside.append(load(options.flood_seconds))
-        flood.popen.stdin.close()
-        flood.line()
-        flood.finish()
     # Its open files would not tell: those to the backends stay, and how many they are differs from load to load.
     until(lambda: _accepted(proxy.address[1]) == 0, f"{proxy.name} has let the flood go")
 

@@ -15,12 +15,15 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def preparation(core):
+def preparation(core, idle=False):
     """What the child does before it becomes the program. No allocation, no lock: it is a fork."""
+    least = os.sched_param(0)
 
     def prepare():
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         os.sched_setaffinity(0, {core})
+        if idle:
+            os.sched_setscheduler(0, os.SCHED_IDLE, least)
 
     return prepare
 
@@ -28,8 +31,8 @@ def preparation(core):
 class Process:
     """A running program. Use it in a `with` or an ExitStack: leaving it ends the program."""
 
-    def __init__(self, command, core, log, talks=False):
-        """`talks`: we read its stdout line by line and hold its stdin."""
+    def __init__(self, command, core, log, talks=False, idle=False):
+        """`talks`: we read its stdout line by line and hold its stdin. `idle`: it has what of the core nobody else wants."""
         self.command = [str(part) for part in command]
         self.log = pathlib.Path(log)
         self._rest = b""
@@ -39,7 +42,7 @@ class Process:
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else file,
                 stderr=file,
-                preexec_fn=preparation(core),
+                preexec_fn=preparation(core, idle),
             )
 
     @property

@@ -1,5 +1,6 @@
 """clb-bench: the load generator, the backend, the floor."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -38,6 +39,13 @@ class Tool:
     def backend(self, echo=False):
         """The address of a new backend."""
         return self.serve(self.cores.backend, "backend", "--listen", "127.0.0.1:0", *(["--echo"] if echo else []))[1]
+
+    @contextlib.contextmanager
+    def holder(self):
+        """The address of a listener that only accepts, in the idle time of the proxy's core."""
+        with Process([self.path, "hold", "--listen", "127.0.0.1:0"], self.cores.proxy, self.log, talks=True, idle=True) as process:
+            address, port = process.line()["listening"].rsplit(":", 1)
+            yield address, int(port)
 
     def start(self, *arguments):
         """A subcommand of the load side; the caller reads its lines."""

@@ -1,6 +1,8 @@
 """The process: arguments, files, signals, the admin address, the demonstration."""
 
+import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -228,6 +230,15 @@ def test_an_instance_that_left_the_file_stays_bound(new_gateway):
     own = {"loadBalancerId": balancer, "backends": [{"instanceId": "ins-1"}]}
     api.done("DeregisterInstancesFromLoadBalancer", own)
     api.refused("RegisterInstancesWithLoadBalancer", own, 5000, "(10005)")
+
+
+def test_nothing_in_the_process_waits_for_the_kernel_to_grow(gateway):
+    """Room for descriptors is there at the start, and memory comes without huge pages: both cost milliseconds in which nobody is served."""
+    status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
+    found = dict(line.split(":", 1) for line in status.splitlines())
+    limit = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)[0]
+    assert int(found["FDSize"]) >= min(limit, 262144)
+    assert int(found["THP_enabled"]) == 0
 
 
 def test_the_admin_address(serving):

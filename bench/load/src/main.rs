@@ -7,6 +7,7 @@ mod connection;
 mod cpu;
 mod exchange;
 mod floor;
+mod hold;
 mod idle;
 mod load;
 mod pace;
@@ -60,6 +61,8 @@ enum Command {
     },
     /// Opens TLS connections that never finish their handshake, and holds them until stdin ends
     Stuck(stuck::Options),
+    /// Accepts connections, reads what they send and holds them until it is ended
+    Hold(hold::Options),
     /// Asks on new connections until the answer has the expected status, and prints every change of it
     Probe(probe::Options),
 }
@@ -111,6 +114,7 @@ fn main() -> anyhow::Result<()> {
             connections,
         } => idle::run(&exchange, connections),
         Command::Stuck(options) => stuck::run(&options),
+        Command::Hold(options) => hold::run(&options),
         Command::Probe(options) => probe::run(&options),
     }
 }

@@ -128,10 +128,18 @@ impl Bench {
     /// An instance with an HTTP listener: (loadBalancerId, listenerId). The worker must serve.
     async fn web(&self) -> (String, String) {
         let made = self
-            .call("CreateLoadBalancer", &[("loadBalancerType", "2"), ("forward", "1")])
+            .call(
+                "CreateLoadBalancer",
+                &[("loadBalancerType", "2"), ("forward", "1")],
+            )
             .await;
         self.ended(&made).await.unwrap();
-        let ids = made["unLoadBalancerIds"].as_object().unwrap().values().next().unwrap();
+        let ids = made["unLoadBalancerIds"]
+            .as_object()
+            .unwrap()
+            .values()
+            .next()
+            .unwrap();
         let lb = ids[0].as_str().unwrap().to_owned();
         let port = free_port();
         let params = [
@@ -139,7 +147,9 @@ impl Bench {
             ("listeners.0.loadBalancerPort", &port),
             ("listeners.0.protocol", "1"),
         ];
-        let made = self.call("CreateForwardLBSeventhLayerListeners", &params).await;
+        let made = self
+            .call("CreateForwardLBSeventhLayerListeners", &params)
+            .await;
         let listener = made["listenerIds"][0].as_str().unwrap().to_owned();
         (lb, listener)
     }
@@ -186,7 +196,9 @@ async fn add_rule(api: &Api, web: &(String, String), domain: &str) -> Value {
         ("rules.0.domain", domain),
         ("rules.0.url", "/"),
     ];
-    call(api, "CreateForwardLBListenerRules", &params).await.unwrap()
+    call(api, "CreateForwardLBListenerRules", &params)
+        .await
+        .unwrap()
 }
 
 fn task_of(answer: &Value) -> TaskId {
@@ -239,7 +251,9 @@ const LISTENERS: usize = 10;
 const EACH: usize = 1_000;
 
 fn expected() -> Vec<String> {
-    (0..EACH).map(|number| format!("r{number}.example")).collect()
+    (0..EACH)
+        .map(|number| format!("r{number}.example"))
+        .collect()
 }
 
 #[tokio::test]
@@ -296,13 +310,19 @@ async fn instances_do_not_wait_for_each_other() {
     let _ = serving.await;
     let waits = add_rule(bench.api(), &slow, "waits.example").await;
     // What needs no worker is done meanwhile, on another instance,
-    let rename = [("loadBalancerId", other.as_str()), ("loadBalancerName", "other")];
+    let rename = [
+        ("loadBalancerId", other.as_str()),
+        ("loadBalancerName", "other"),
+    ];
     bench.call("ModifyForwardLBName", &rename).await;
     // and not on the same one: that is after what was asked for before.
     let api = Arc::clone(bench.api());
     let lb = slow.0.clone();
     let later = tokio::spawn(async move {
-        let rename = [("loadBalancerId", lb.as_str()), ("loadBalancerName", "slow")];
+        let rename = [
+            ("loadBalancerId", lb.as_str()),
+            ("loadBalancerName", "slow"),
+        ];
         call(&api, "ModifyForwardLBName", &rename).await
     });
     while bench.pending() < 2 {
@@ -338,12 +358,21 @@ async fn one_that_is_too_late_is_taken_back_whole_and_says_why() {
         ("newDomain", "renamed.example"),
     ];
     let built_on_it = bench.call("ModifyForwardLBRulesDomain", &params).await;
-    assert_eq!(bench.domains(&web).await, ["first.example", "renamed.example"]);
+    assert_eq!(
+        bench.domains(&web).await,
+        ["first.example", "renamed.example"]
+    );
     let reason = bench.ended(&late).await.unwrap_err();
-    assert_eq!(reason, "not in force on every worker within timeouts.task = 0.05 s");
+    assert_eq!(
+        reason,
+        "not in force on every worker within timeouts.task = 0.05 s"
+    );
     let reason = bench.ended(&built_on_it).await.unwrap_err();
     assert!(
-        reason.starts_with(&format!("task {}, on which this one was built, failed", task_of(&late).0)),
+        reason.starts_with(&format!(
+            "task {}, on which this one was built, failed",
+            task_of(&late).0
+        )),
         "{reason}"
     );
     assert_eq!(bench.domains(&web).await, ["first.example"]);

@@ -10,13 +10,17 @@ use clb_net::{Exhausted, exhausted};
 use clb_snapshot::{Admission, Board, ConnectionPermit, Listener, Refusal};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 
 use crate::worker::{ListenerCell, Running, Worker};
 
 /// How long accepting rests when the machine has run out of descriptors or memory; meanwhile
 /// clients wait in the kernel's queue.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are accepted before others have their turn: each costs as much as a request,
+/// and a burst of a hundred must not keep those waiting that are established.
+const ACCEPTS_PER_TURN: usize = 4;
 
 /// The least time between two log lines about that, in milliseconds.
 const LOG_EVERY_MS: u64 = 60_000;
@@ -92,12 +96,18 @@ struct Acceptor<S> {
 
 impl<S: Fn(Accepted, &ListenerCell)> Acceptor<S> {
     async fn run(&self, socket: TcpListener, mut stop: oneshot::Receiver<()>) {
+        let mut in_turn = 0;
         loop {
+            if in_turn == ACCEPTS_PER_TURN {
+                in_turn = 0;
+                yield_now().await;
+            }
             let accepted = tokio::select! {
                 biased;
                 _ = &mut stop => break,
                 accepted = socket.accept() => accepted,
             };
+            in_turn += 1;
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) if self.must_pause(&error) => {

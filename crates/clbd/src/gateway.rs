@@ -61,6 +61,8 @@ pub fn run(config: Config, hook: Option<ReadyHook>) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let descriptors = clb_net::raise_nofile_limit().context("RLIMIT_NOFILE")?;
+    // Before there are threads, for then it costs nothing.
+    clb_net::reserve_descriptors(descriptors).context("the table of descriptors")?;
     create_state_dir(&config.state_dir)?;
     let _lock = StateLock::take(&config.state_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
