@@ -1,15 +1,17 @@
 //! What a load balancer lacks to be what is declared, and the Actions that bring it there.
 
-use std::collections::{BTreeSet, HashMap};
+mod backends;
+mod redirects;
+mod rules;
 
 use clb_actions::form::Pair;
-use clb_model::{Family, Protocol};
+use clb_model::Family;
 
-use crate::fields::{Absent, Field, Kinds, LISTENER, LOAD_BALANCER, RULE};
-use crate::order;
-use crate::shape::{
-    Backend, Listener, LoadBalancer, Place, Redirect, Rule, RuleKey, Settings, protocol_word,
-};
+use backends::Pool;
+pub(crate) use redirects::find;
+
+use crate::fields::{Absent, Field, Kinds, LISTENER, LOAD_BALANCER};
+use crate::shape::{Listener, LoadBalancer, Place, Settings, protocol_word};
 
 /// One difference, and the call that removes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,13 @@ pub struct Step {
     /// What is called; none while an id is not known that the call needs: the object it belongs
     /// to is made first.
     pub call: Option<Call>,
+}
+
+impl Step {
+    /// What it is known by from one look to the next.
+    pub(crate) fn key(&self) -> (char, String) {
+        (self.sign, self.what.clone())
+    }
 }
 
 /// A call of an Action.
@@ -348,246 +357,6 @@ impl<'a> Plan<'a> {
             Some(Pool::Listener(&old.id)),
         );
     }
-
-    fn rules(&mut self, name: &str, old: &Listener, new: &Listener) {
-        let there: HashMap<RuleKey, &Rule> =
-            old.rules.iter().map(|rule| (rule.key(), rule)).collect();
-        let unset: BTreeSet<RuleKey> = new
-            .rules
-            .iter()
-            .filter(|rule| {
-                there
-                    .get(&rule.key())
-                    .is_some_and(|old| is_unset(old, rule))
-            })
-            .map(Rule::key)
-            .collect();
-        let kept: Vec<Rule> = old
-            .rules
-            .iter()
-            .filter(|rule| !unset.contains(&rule.key()))
-            .cloned()
-            .collect();
-        let late = order::made_anew(&kept, &new.rules);
-        let anew = |key: &RuleKey| unset.contains(key) || late.contains(key);
-        let wanted: BTreeSet<RuleKey> = new.rules.iter().map(Rule::key).collect();
-        for rule in &old.rules {
-            let key = rule.key();
-            let call = self.delete_rule(&old.id, rule);
-            if anew(&key) && wanted.contains(&key) {
-                let why = match unset.contains(&key) {
-                    true => "no Action takes its http_check_domain back",
-                    false => "its place in the order",
-                };
-                let what = format!("{name}: {} ({why})", rule_words(rule));
-                self.step('-', new.place, what, call);
-            } else if !wanted.contains(&key) {
-                self.step_last(format!("{name}: {}", rule_words(rule)), call);
-            }
-        }
-        for rule in &new.rules {
-            match there.get(&rule.key()) {
-                Some(old_rule) if !anew(&rule.key()) => {
-                    self.change_rule(name, &old.id, old_rule, rule);
-                }
-                _ => self.create_rule(name, Some(&old.id), rule),
-            }
-        }
-    }
-
-    fn delete_rule(&self, listener: &str, rule: &Rule) -> Option<Call> {
-        let fixed = [("loadBalancerId", self.lb?), ("listenerId", listener)];
-        let call = Call::new("DeleteForwardLBListenerRules", &fixed);
-        Some(call.with("locationIds", pairs(&[("", &rule.id)])))
-    }
-
-    fn create_rule(&mut self, name: &str, listener: Option<&str>, rule: &Rule) {
-        let mut element = pairs(&[("domain", rule.domain.as_str()), ("url", rule.url.as_str())]);
-        element.extend(given(RULE, &rule.settings));
-        let call = self.lb.zip(listener).map(|(lb, listener)| {
-            let fixed = [("loadBalancerId", lb), ("listenerId", listener)];
-            Call::new("CreateForwardLBListenerRules", &fixed).with("rules", element)
-        });
-        let what = format!("{name}: {}", rule_words(rule));
-        self.step('+', rule.place, what.clone(), call);
-        self.backends(&what, &[], &rule.backends, None);
-    }
-
-    fn change_rule(&mut self, name: &str, listener: &str, old: &Rule, new: &Rule) {
-        let what = format!("{name}: {}", rule_words(new));
-        let (sent, changed) = differences(RULE, None, &old.settings, &new.settings);
-        if !sent.is_empty() {
-            let call = self.lb.map(|lb| {
-                let fixed = [
-                    ("loadBalancerId", lb),
-                    ("listenerId", listener),
-                    ("locationId", old.id.as_str()),
-                ];
-                let mut call = Call::new("ModifyLoadBalancerRulesProbe", &fixed);
-                call.fixed.extend(sent);
-                call
-            });
-            self.step('~', new.place, format!("{what}: {changed}"), call);
-        }
-        let pool = Pool::Rule(listener, &old.id);
-        self.backends(&what, &old.backends, &new.backends, Some(pool));
-    }
-
-    /// Without a pool nothing is there yet that they could be bound to.
-    fn backends(&mut self, name: &str, old: &[Backend], new: &[Backend], pool: Option<Pool<'_>>) {
-        let there: HashMap<_, _> = old.iter().map(|backend| (backend.key(), backend)).collect();
-        for backend in new {
-            let before = there.get(&backend.key()).map(|backend| backend.weight);
-            if before == Some(backend.weight) {
-                continue;
-            }
-            // Binding what is bound sets its weight.
-            let call = self.lb.zip(pool).map(|(lb, pool)| {
-                let mut element = element(backend);
-                element.push(("weight".to_owned(), backend.weight.to_string()));
-                pool.call(lb, true).with("backends", element)
-            });
-            let what = format!("{name}: {}", backend_words(backend));
-            match before {
-                None => self.step(
-                    '+',
-                    backend.place,
-                    format!("{what}, weight {}", backend.weight),
-                    call,
-                ),
-                Some(before) => {
-                    let what = format!("{what}: weight {before} -> {}", backend.weight);
-                    self.step('~', backend.place, what, call);
-                }
-            }
-        }
-        let wanted: BTreeSet<_> = new.iter().map(Backend::key).collect();
-        for backend in old
-            .iter()
-            .filter(|backend| !wanted.contains(&backend.key()))
-        {
-            let call = self
-                .lb
-                .zip(pool)
-                .map(|(lb, pool)| pool.call(lb, false).with("backends", element(backend)));
-            self.step_last(format!("{name}: {}", backend_words(backend)), call);
-        }
-    }
-
-    /// Redirects that are wanted no more, or lead elsewhere, go before what they lead to does.
-    fn redirects_removed(&mut self, running: &LoadBalancer, name: &str) {
-        let wanted: HashMap<(u16, RuleKey), &Redirect> = by_place(&self.wanted.listeners);
-        for (place, rule, old) in sources(&running.listeners) {
-            let is_kept = wanted
-                .get(&place)
-                .is_some_and(|new| new.port == old.port && new.key() == old.key());
-            if is_kept {
-                continue;
-            }
-            let call = self.redirect_call(
-                "DeleteRewrite",
-                "delRewriteInfo",
-                &running.listeners,
-                &place,
-                old,
-            );
-            let what = format!("{name}: {}", redirect_words(place.0, rule, old));
-            self.step('-', self.wanted.place, what, call);
-        }
-    }
-
-    fn redirects(&mut self, name: &str, running: &[Listener]) {
-        let there: HashMap<(u16, RuleKey), &Redirect> = by_place(running);
-        let listeners = &self.wanted.listeners;
-        for (place, rule, new) in sources(listeners) {
-            let is_there = there
-                .get(&place)
-                .is_some_and(|old| new.port == old.port && new.key() == old.key());
-            if is_there {
-                continue;
-            }
-            let call = self.redirect_call("ManualRewrite", "rewriteInfo", running, &place, new);
-            let what = format!("{name}: {}", redirect_words(place.0, rule, new));
-            self.step('+', rule.place, what, call);
-        }
-    }
-
-    fn redirect_call(
-        &self,
-        action: &'static str,
-        array: &'static str,
-        running: &[Listener],
-        source: &(u16, RuleKey),
-        to: &Redirect,
-    ) -> Option<Call> {
-        let (from_listener, from) = find(running, source.0, &source.1)?;
-        let (to_listener, to) = find(running, to.port.get(), &to.key())?;
-        let fixed = [
-            ("loadBalancerId", self.lb?),
-            ("sourceuListenerId", from_listener.id.as_str()),
-            ("targetuListenerId", to_listener.id.as_str()),
-        ];
-        let element = [
-            ("sourceLocation", from.id.as_str()),
-            ("targetLocation", to.id.as_str()),
-        ];
-        Some(Call::new(action, &fixed).with(array, pairs(&element)))
-    }
-}
-
-/// What backends are bound to.
-#[derive(Clone, Copy)]
-enum Pool<'a> {
-    Classic,
-    Listener(&'a str),
-    Rule(&'a str, &'a str),
-}
-
-impl Pool<'_> {
-    fn call(self, lb: &str, bind: bool) -> Call {
-        match (self, bind) {
-            (Self::Classic, true) => Call::new(
-                "RegisterInstancesWithLoadBalancer",
-                &[("loadBalancerId", lb)],
-            ),
-            (Self::Classic, false) => Call::new(
-                "DeregisterInstancesFromLoadBalancer",
-                &[("loadBalancerId", lb)],
-            ),
-            (Self::Listener(listener), bind) => {
-                let action = match bind {
-                    true => "RegisterInstancesWithForwardLBFourthListener",
-                    false => "DeregisterInstancesFromForwardLBFourthListener",
-                };
-                Call::new(action, &[("loadBalancerId", lb), ("listenerId", listener)])
-            }
-            (Self::Rule(listener, rule), bind) => {
-                let action = match bind {
-                    true => "RegisterInstancesWithForwardLBSeventhListener",
-                    false => "DeregisterInstancesFromForwardLB",
-                };
-                let fixed = [
-                    ("loadBalancerId", lb),
-                    ("listenerId", listener),
-                    ("locationIds.0", rule),
-                ];
-                Call::new(action, &fixed)
-            }
-        }
-    }
-}
-
-fn element(backend: &Backend) -> Vec<Pair> {
-    let name = match backend.by_address {
-        true => "eniIp",
-        false => "instanceId",
-    };
-    let mut element = pairs(&[(name, &backend.instance)]);
-    let port = backend
-        .port
-        .map(|port| ("port".to_owned(), port.to_string()));
-    element.extend(port);
-    element
 }
 
 /// Whether one listener can become the other; ports and protocols are for life.
@@ -596,78 +365,10 @@ fn is_same(old: &Listener, new: &Listener) -> bool {
     old.protocol == new.protocol && port(old) == port(new)
 }
 
-/// Whether something is set that is not to be, and that no Action takes back. The domain of a probe
-/// that is the rule's own is as good as none.
-fn is_unset(old: &Rule, new: &Rule) -> bool {
-    RULE.iter().any(|field| {
-        field.absent == Absent::Unset
-            && !new.settings.contains_key(field.api)
-            && old
-                .settings
-                .get(field.api)
-                .is_some_and(|value| *value != new.domain.key())
-    })
-}
-
-/// The rules that are redirected, each with where to.
-fn sources(listeners: &[Listener]) -> impl Iterator<Item = ((u16, RuleKey), &Rule, &Redirect)> {
-    let layer7 = listeners
-        .iter()
-        .filter(|listener| listener.protocol.is_layer7());
-    layer7.flat_map(|listener| {
-        listener.rules.iter().filter_map(|rule| {
-            let to = rule.redirect.as_ref()?;
-            Some(((listener.port.get(), rule.key()), rule, to))
-        })
-    })
-}
-
-fn by_place(listeners: &[Listener]) -> HashMap<(u16, RuleKey), &Redirect> {
-    sources(listeners)
-        .map(|(place, _, to)| (place, to))
-        .collect()
-}
-
-/// A rule by its place.
-pub(crate) fn find<'l>(
-    listeners: &'l [Listener],
-    port: u16,
-    key: &RuleKey,
-) -> Option<(&'l Listener, &'l Rule)> {
-    let listener = listeners
-        .iter()
-        .find(|listener| listener.port.get() == port && listener.protocol != Protocol::Udp)?;
-    let rule = listener.rules.iter().find(|rule| rule.key() == *key)?;
-    Some((listener, rule))
-}
-
 fn words(listener: &Listener) -> String {
     format!(
         "listener {} {}",
         protocol_word(listener.protocol),
         listener.port
-    )
-}
-
-fn rule_words(rule: &Rule) -> String {
-    format!("rule {} {}", rule.domain.as_str(), rule.url.as_str())
-}
-
-fn backend_words(backend: &Backend) -> String {
-    let port = backend
-        .port
-        .map(|port| format!(" port {port}"))
-        .unwrap_or_default();
-    format!("backend {}{port}", backend.instance)
-}
-
-fn redirect_words(port: u16, source: &Rule, to: &Redirect) -> String {
-    format!(
-        "redirect of {} {} at port {port} to {} {} at port {}",
-        source.domain.as_str(),
-        source.url.as_str(),
-        to.domain.as_str(),
-        to.url.as_str(),
-        to.port
     )
 }

@@ -105,7 +105,7 @@ pub async fn reconcile(calls: &impl Calls, target: Target<'_>) -> Outcome {
         let steps = plan(running.as_ref(), wanted);
         let left: Vec<&Step> = steps
             .iter()
-            .filter(|step| step.call.is_some() && !rounds.failed.contains(&step.what))
+            .filter(|step| step.call.is_some() && !rounds.failed.contains(&step.key()))
             .collect();
         if left.is_empty() {
             // What waits for something that failed is told with that.
@@ -145,7 +145,7 @@ pub async fn run_one(calls: &impl Calls, step: &Step) -> Result<(), Refusal> {
 struct Rounds {
     outcome: Outcome,
     /// What is not tried again.
-    failed: HashSet<String>,
+    failed: HashSet<(char, String)>,
 }
 
 impl Rounds {
@@ -163,7 +163,7 @@ impl Rounds {
     }
 
     fn fail(&mut self, step: &Step, refusal: &Refusal) {
-        self.failed.insert(step.what.clone());
+        self.failed.insert(step.key());
         self.problem(step.place, &step.what, refusal);
     }
 
