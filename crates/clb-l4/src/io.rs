@@ -52,6 +52,11 @@ pub trait Stream {
 
     /// What it goes over.
     fn socket(&self) -> &TcpStream;
+
+    /// The same, if nothing lies above it: then what goes through need not be looked at.
+    fn plain(&self) -> Option<&TcpStream> {
+        None
+    }
 }
 
 impl Stream for TcpStream {
@@ -74,6 +79,10 @@ impl Stream for TcpStream {
 
     fn socket(&self) -> &TcpStream {
         self
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 }
 

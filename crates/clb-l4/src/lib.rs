@@ -9,10 +9,12 @@ mod connect;
 pub mod io;
 mod leg;
 mod relay;
+mod splice;
 pub mod tcp;
 pub mod worker;
 
 pub use accept::{Accepted, accept, count_exhausted};
 pub use connect::connect;
 pub use relay::{Ahead, Broken, Session, relay};
+pub use splice::PIPE_DESCRIPTORS;
 pub use worker::{run_worker, spawn_worker};

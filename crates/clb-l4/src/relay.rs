@@ -3,7 +3,8 @@
 //! Data is read into one buffer that all connections of the worker share and written on at once.
 //! Only what the receiver's socket did not take is kept with the connection, and nothing more is
 //! read from that side until it is gone: so backpressure reaches the sender, and a connection holds
-//! at most 64 KiB per direction, an idle one nothing.
+//! at most 64 KiB per direction, an idle one nothing. A direction in which much flows goes through a
+//! pipe instead, which holds at most 1 MiB ([`crate::splice`]).
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -18,9 +19,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::io::{Stream, with_scratch};
+use crate::splice::Lent;
 
 /// Full buffers that one direction may move before other connections of the worker get their turn.
 const READS_PER_TURN: usize = 4;
+
+/// Octets that one direction may move through a pipe before others get their turn, or some more.
+const PIPED_PER_TURN: u64 = 1024 * 1024;
+
+/// Octets that a direction must move in a turn to keep going through a pipe.
+const BULK: u64 = 64 * 1024;
 
 /// Why a relay ended before both directions did; both sides are to be reset.
 #[derive(Debug)]
@@ -199,20 +207,25 @@ struct Direction {
     /// idle ones are many.
     pending: Option<Box<Pending>>,
     state: State,
+    /// So much flowed in the turn before that a pipe is worth it.
+    is_bulk: bool,
 }
 
 #[derive(Debug)]
-struct Pending {
-    data: Vec<u8>,
-    written: usize,
+enum Pending {
+    /// Copied, and how much of it was written.
+    Copied { data: Vec<u8>, written: usize },
+    /// In a pipe, through which this direction goes as long as much flows.
+    Piped(Lent),
 }
 
 impl Direction {
     fn starting_with(data: Vec<u8>) -> Self {
-        let pending = (!data.is_empty()).then(|| Box::new(Pending { data, written: 0 }));
+        let pending = (!data.is_empty()).then(|| Box::new(Pending::Copied { data, written: 0 }));
         Self {
             pending,
             state: State::Open,
+            is_bulk: false,
         }
     }
 
@@ -233,11 +246,58 @@ impl Direction {
         for _ in 0..READS_PER_TURN {
             let step = self.poll_step(from, to, cx, scratch, &mut moved)?;
             if step.is_pending() || self.is_finished() {
+                self.is_bulk &= moved >= BULK;
                 return Ok(moved);
             }
+            if moved >= PIPED_PER_TURN {
+                break;
+            }
         }
+        self.is_bulk = true;
         cx.waker().wake_by_ref();
         Ok(moved)
+    }
+
+    /// A step through the pipe; `None` when this direction has none.
+    fn poll_piped(
+        &mut self,
+        from: &impl Stream,
+        to: &impl Stream,
+        cx: &mut Context<'_>,
+        moved: &mut u64,
+    ) -> io::Result<Option<Poll<()>>> {
+        let (Some(from), Some(to)) = (from.plain(), to.plain()) else {
+            return Ok(None);
+        };
+        if self.is_bulk && self.pending.is_none() && self.state == State::Open {
+            self.pending = Lent::take().map(|pipe| Box::new(Pending::Piped(pipe)));
+        }
+        let Some(Pending::Piped(pipe)) = self.pending.as_deref_mut() else {
+            return Ok(None);
+        };
+        if pipe.poll_drain(to, cx, moved)?.is_pending() {
+            return Ok(Some(Poll::Pending));
+        }
+        if self.state != State::Open {
+            self.pending = None;
+            return Ok(None);
+        }
+        match pipe.poll_fill(from, cx)? {
+            // Nothing for now: others may use the pipe meanwhile.
+            Poll::Pending => {
+                self.pending = None;
+                Ok(Some(Poll::Pending))
+            }
+            Poll::Ready(0) => {
+                self.state = State::Ending;
+                self.pending = None;
+                Ok(None)
+            }
+            Poll::Ready(_) => {
+                let drained = pipe.poll_drain(to, cx, moved)?;
+                Ok(Some(drained))
+            }
+        }
     }
 
     /// Writes what is pending, then reads once and writes that.
@@ -249,6 +309,9 @@ impl Direction {
         scratch: &mut [u8],
         moved: &mut u64,
     ) -> io::Result<Poll<()>> {
+        if let Some(step) = self.poll_piped(from, to, cx, moved)? {
+            return Ok(step);
+        }
         if self.flush(to, cx, moved)?.is_pending() {
             return Ok(Poll::Pending);
         }
@@ -278,13 +341,13 @@ impl Direction {
         cx: &mut Context<'_>,
         moved: &mut u64,
     ) -> io::Result<Poll<()>> {
-        let Some(pending) = &mut self.pending else {
+        let Some(Pending::Copied { data, written }) = self.pending.as_deref_mut() else {
             return to.poll_flush(cx);
         };
-        while let Some(rest @ [_, ..]) = pending.data.get(pending.written..) {
+        while let Some(rest @ [_, ..]) = data.get(*written..) {
             match to.poll_send(cx, rest)? {
                 Poll::Ready(length) => {
-                    pending.written += length;
+                    *written += length;
                     *moved += length as u64;
                 }
                 Poll::Pending => return Ok(Poll::Pending),
@@ -309,7 +372,7 @@ impl Direction {
                     *moved += length as u64;
                 }
                 Poll::Pending => {
-                    self.pending = Some(Box::new(Pending {
+                    self.pending = Some(Box::new(Pending::Copied {
                         data: data.to_vec(),
                         written: 0,
                     }));

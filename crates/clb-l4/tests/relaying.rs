@@ -99,6 +99,81 @@ fn sixty_four_mebibytes_each_way_arrive_whole_and_in_order() {
     });
 }
 
+/// Descriptors of this process that are pipes.
+fn pipes() -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("pipe:"))
+        .count()
+}
+
+#[test]
+fn more_bulky_directions_than_there_are_pipes_are_all_exact() {
+    // Both directions of each: more than a worker has pipes for.
+    const CONNECTIONS: u64 = 50;
+    const BLOCKS: usize = 2 * MIB / BLOCK;
+    let before = pipes();
+    let plane = Plane::new(settings());
+    let (listener, addr) = backend();
+    let served = plane.listen(&[(addr, 10)]);
+    // Nobody reads before all have sent what the ways take, so that all are stuck at once.
+    let started = std::sync::Barrier::new(2 * CONNECTIONS as usize);
+    std::thread::scope(|scope| {
+        for seed in 1..=CONNECTIONS {
+            let (client, stream) = served.connect_through(&listener);
+            for (stream, sends, expects) in [(client, seed, seed + 100), (stream, seed + 100, seed)]
+            {
+                let sender = stream.try_clone().unwrap();
+                let started = &started;
+                scope.spawn(move || send_noise(sender, sends, BLOCKS));
+                scope.spawn(move || {
+                    started.wait();
+                    expect_noise(stream, expects, BLOCKS);
+                });
+            }
+        }
+    });
+    assert_eq!(
+        served.listener.live.totals().bytes_in,
+        CONNECTIONS * 2 * MIB as u64
+    );
+    eventually("all connections are over", || {
+        plane.board.connections() == 0
+    });
+    // Some were made, and all are in the worker's store again.
+    let kept = pipes() - before;
+    assert!((1..=clb_l4::PIPE_DESCRIPTORS).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_reset_in_the_middle_of_much_is_passed_on_and_its_pipe_is_used_by_nobody_else() {
+    let plane = Plane::new(settings());
+    let (listener, addr) = backend();
+    let served = plane.listen(&[(addr, 10)]);
+    for _ in 0..clb_l4::PIPE_DESCRIPTORS {
+        let (mut client, mut stream) = served.connect_through(&listener);
+        client
+            .set_write_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        // Much, of which some stays in the relay.
+        let block = vec![1; MIB];
+        while client.write(&block).is_ok() {}
+        reset(client);
+        let error = loop {
+            match stream.read(&mut [0; BLOCK]) {
+                Ok(0) => panic!("a cut looks like an end"),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    let (client, stream) = served.connect_through(&listener);
+    let sender = in_background(move || send_noise(client, 5, 64));
+    expect_noise(stream, 5, 64);
+    sender.recv().unwrap();
+}
+
 #[test]
 fn a_receiver_that_does_not_read_stops_the_sender_and_loses_nothing() {
     const BLOCKS: usize = 128 * MIB / BLOCK;

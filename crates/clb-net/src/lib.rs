@@ -6,9 +6,11 @@
 mod io;
 mod listen;
 mod options;
+mod pipe;
 mod resources;
 
 pub use io::{peek, recv, send, send_vectored};
 pub use listen::{BACKLOG, bind_listeners};
 pub use options::{Keepalive, set_keepalive, set_linger_zero, set_nodelay, shutdown_write};
+pub use pipe::Pipe;
 pub use resources::{Exhausted, exhausted, raise_nofile_limit, reserve_descriptors};

@@ -38,8 +38,9 @@ pub fn persistence_entries(config: &Config) -> usize {
 
 /// What the workers take, given how many descriptors the process may open.
 pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
-    let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_KEPT.min(descriptors / 4))
-        / DESCRIPTORS_PER_CONNECTION;
+    let pipes = (workers(config) * clb_l4::PIPE_DESCRIPTORS) as u64;
+    let kept = (DESCRIPTORS_KEPT + pipes).min(descriptors / 4);
+    let by_descriptors = descriptors.saturating_sub(kept) / DESCRIPTORS_PER_CONNECTION;
     PlaneSettings {
         backend_connect: config.timeouts.backend_connect,
         tcp_idle: config.timeouts.tcp_idle,
