@@ -435,3 +435,106 @@ fn backpressure() {
         ],
     );
 }
+
+/// What is much goes from socket to socket (ADR 25): it must not show.
+#[test]
+fn much_content_of_a_length() {
+    const S: &str = "RFC 9112 6.3";
+    const MUCH: usize = 5 << 20;
+    let mut rows = Vec::new();
+    rows.push(row(
+        "a slow reader gets all of much",
+        S,
+        "backpressure loses nothing",
+        |lane| {
+            let data = pattern(MUCH);
+            let mut client = lane.client_sends(GET)?;
+            let mut backend = lane.backend()?;
+            backend.request()?;
+            let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, false))?;
+            let head = client.answer_head("GET")?;
+            std::thread::sleep(Duration::from_millis(200));
+            client.body(head.body.framing)?.is(&data)?;
+            sending.join().unwrap();
+            Ok(())
+        },
+    ));
+    rows.push(row(
+        "what follows much belongs to the next answer",
+        S,
+        "the length says where the content ends",
+        |lane| {
+            let data = pattern(MUCH);
+            let second = "GET /second HTTP/1.1\r\nHost: test\r\n\r\n";
+            let mut client = lane.client_sends(format!("{GET}{second}"))?;
+            let mut backend = lane.backend()?;
+            backend.request()?;
+            let sending = backend.send_aside(framed("HTTP/1.1 200 OK\r\n", &data, false))?;
+            client.answer("GET")?.status(200)?.body.is(&data)?;
+            sending.join().unwrap();
+            let mut backend = lane.next_wire(backend)?;
+            ensure!(backend.request()?.target == "/second");
+            backend.send(OK)?;
+            client.answer("GET")?.status(200)?.body.is("ok")?;
+            lives_or_ends(lane, client, backend)
+        },
+    ));
+    rows.push(row(
+        "octets after much are nobody's",
+        "RFC 9112 6.3, 9.3",
+        "they are not sent on, and nothing more is sent on that connection",
+        |lane| {
+            let data = pattern(MUCH);
+            let mut client = lane.client_sends(GET)?;
+            let mut backend = lane.backend()?;
+            backend.request()?;
+            let answer = framed("HTTP/1.1 200 OK\r\n", &data, false);
+            let extra = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad";
+            let sending = backend.send_aside([&answer[..], extra].concat())?;
+            client.answer("GET")?.status(200)?.body.is(&data)?;
+            sending.join().unwrap();
+            client.send("GET /again HTTP/1.1\r\nHost: test\r\n\r\n")?;
+            let mut fresh = lane.backend()?;
+            ensure!(fresh.request()?.target == "/again");
+            fresh.send(OK)?;
+            client.answer("GET")?.status(200)?.body.is("ok")?;
+            backend.expect_gone()
+        },
+    ));
+    for (name, resets) in [("ends", false), ("is reset", true)] {
+        rows.push(row(
+            format!("much content that {name} in the middle"),
+            "RFC 9112 8",
+            "a cut answer never looks like a whole one",
+            move |lane| {
+                let data = pattern(MUCH);
+                let mut client = lane.client_sends(GET)?;
+                let mut backend = lane.backend()?;
+                backend.request()?;
+                let answer = framed("HTTP/1.1 200 OK\r\n", &data, false);
+                let cut = answer.len() - (1 << 20);
+                let sending = backend.send_aside(answer[..cut].to_vec())?;
+                client.answer_head("GET")?;
+                let before = client.read_some(1 << 20)?;
+                ensure!(before == data[..1 << 20]);
+                if resets {
+                    backend.reset()?;
+                    drop(sending);
+                } else {
+                    let rest = std::thread::spawn(move || {
+                        sending.join().unwrap();
+                        drop(backend);
+                    });
+                    let (got, _) = client.rest()?;
+                    ensure!(data[1 << 20..].starts_with(&got) && got.len() < MUCH - (1 << 20));
+                    rest.join().unwrap();
+                    return Ok(());
+                }
+                let (got, _) = client.rest()?;
+                ensure!(data[1 << 20..].starts_with(&got) && got.len() < MUCH - (1 << 20));
+                Ok(())
+            },
+        ));
+    }
+    run("much content", rows);
+}
