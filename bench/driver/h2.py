@@ -12,7 +12,7 @@ import time
 from . import machine
 from .process import Process
 
-CIPHER = "TLS_AES_256_GCM_SHA384"
+CIPHER = "TLS_AES_128_GCM_SHA256"
 # Octets of each answer's body.
 SIZE = 256
 # What it runs longer than the window at its end, in seconds: the window is over before it stops.

@@ -87,6 +87,13 @@ def test_versions_and_ciphers(site, version, ciphers):
         assert "Verify return code: 0 (ok)" in said, said
 
 
+def test_of_all_ciphers_the_one_with_the_cheaper_hash_is_taken(site):
+    """Although this openssl would rather have AES-256."""
+    for version, cipher in (("-tls1_3", "TLS_AES_128_GCM_SHA256"), ("-tls1_2", "ECDHE-ECDSA-AES128-GCM-SHA256")):
+        _, said = s_client(site, version)
+        assert f"Cipher is {cipher}" in said, said
+
+
 def test_what_is_old_is_refused(site):
     # @SECLEVEL=0 lets this openssl offer what it would not by itself.
     for version in ("-tls1", "-tls1_1"):
@@ -242,6 +249,9 @@ def test_testssl_finds_no_weakness(site, tmp_path):
     )  # fmt: skip
     found = json.loads(report.read_text())
     assert len(found) > 50, found
-    # engine_problem is about the openssl that asks.
-    bad = [one for one in found if one["severity"] not in ("OK", "INFO") and one["id"] != "engine_problem"]
+    # What testssl says of itself: of the openssl that asks, and that this one, which ends with its empty input, was gone before
+    # a ticket of TLS 1.3 had come. Resumption has tests of its own.
+    of_itself = [("engine_problem", None), ("sessionresumption_ticket", "WARN")]
+    bad = [one for one in found if one["severity"] not in ("OK", "INFO")]
+    bad = [one for one in bad if not any(one["id"] == name and severity in (None, one["severity"]) for name, severity in of_itself)]
     assert not bad, bad

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "1.3", requires = "tls")]
     tls_version: Version,
     /// The only cipher offered, so that no proxy's preference decides
-    #[arg(long, default_value = "aes-256-gcm", requires = "tls")]
+    #[arg(long, default_value = "aes-128-gcm", requires = "tls")]
     tls_cipher: Cipher,
     /// The name that is asked for and that the certificate must have
     #[arg(long, default_value = "www.example.com", requires = "tls")]

@@ -139,7 +139,7 @@ fn handshakes_are_of_the_version_the_cipher_and_the_kind_that_were_asked_for() -
 #[test]
 fn another_cipher_or_version_is_a_failure() -> Outcome {
     let folder = certificates()?;
-    let suite = ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"];
+    let suite = ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"];
     let openssl = Openssl::start(folder.path(), &suite)?;
     for asked in [&[][..], &["--tls-version", "1.2"]] {
         let asked = [&["--new-connections"], asked].concat();
