@@ -55,8 +55,8 @@ pub struct Others {
     pub ids: HashSet<String>,
 }
 
-/// The instance that a declaration is about: the one with the known id, else with its VIP, else
-/// with its name.
+/// The instance that a declaration is about: the one with its VIP, else with the known id, else with
+/// its name.
 ///
 /// # Errors
 /// [`Refusal`], also when several have the name.
@@ -65,7 +65,8 @@ pub async fn one(calls: &impl Calls, target: Target<'_>) -> Result<Option<LoadBa
     let vip = wanted.vip.map(|vip| vip.to_string());
     let by_id = target.known.map(|id| ("loadBalancerIds.0", id));
     let by_vip = vip.as_deref().map(|vip| ("loadBalancerVips.0", vip));
-    for filter in by_id.into_iter().chain(by_vip) {
+    // The VIP first: a kill may have come between the new one with that and the end of the old one.
+    for filter in by_vip.into_iter().chain(by_id) {
         if let [row] = &*instances(calls, filter).await? {
             return whole(calls, row).await.map(Some);
         }

@@ -108,13 +108,31 @@ pub fn plan_deletion(name: &str, id: &str) -> Step {
     }
 }
 
-fn deletion(id: &str) -> Option<Call> {
+pub(crate) fn deletion(id: &str) -> Option<Call> {
     let call = Call::new("DeleteLoadBalancers", &[]);
     Some(call.with("loadBalancerIds", pairs(&[("", id)])))
 }
 
+/// What makes a load balancer.
+pub(crate) fn creation(wanted: &LoadBalancer) -> Call {
+    let network = wanted.network.number().to_string();
+    let family = wanted.family.number().to_string();
+    let mut call = Call::new(
+        "CreateLoadBalancer",
+        &[
+            ("loadBalancerType", &network),
+            ("forward", &family),
+            ("loadBalancerName", &wanted.name),
+        ],
+    );
+    let vip = wanted.vip.map(|vip| ("vip".to_owned(), vip.to_string()));
+    call.fixed.extend(vip);
+    call.fixed.extend(given(LOAD_BALANCER, &wanted.settings));
+    call
+}
+
 /// What no Action changes of a load balancer.
-fn new_needed(running: &LoadBalancer, wanted: &LoadBalancer) -> Option<String> {
+pub(crate) fn new_needed(running: &LoadBalancer, wanted: &LoadBalancer) -> Option<String> {
     if running.network != wanted.network {
         return Some("another type means a new one".to_owned());
     }
@@ -201,19 +219,7 @@ impl<'a> Plan<'a> {
 
     fn create(&mut self, name: &str) {
         let wanted = self.wanted;
-        let network = wanted.network.number().to_string();
-        let family = wanted.family.number().to_string();
-        let mut call = Call::new(
-            "CreateLoadBalancer",
-            &[
-                ("loadBalancerType", &network),
-                ("forward", &family),
-                ("loadBalancerName", &wanted.name),
-            ],
-        );
-        let vip = wanted.vip.map(|vip| ("vip".to_owned(), vip.to_string()));
-        call.fixed.extend(vip);
-        call.fixed.extend(given(LOAD_BALANCER, &wanted.settings));
+        let call = creation(wanted);
         // Where it was deleted for, it is made when that has been done.
         let first = self.steps.is_empty().then_some(call);
         self.step('+', wanted.place, name.to_owned(), first);

@@ -8,8 +8,8 @@ use clb_actions::table::{ActionSpec, Kind};
 use serde_json::Value;
 
 use crate::observe::{self, Target};
-use crate::plan::{Call, Step, plan};
-use crate::shape::Place;
+use crate::plan::{Call, Step, creation, deletion, new_needed, plan};
+use crate::shape::{LoadBalancer, Place};
 
 /// Elements that one call takes.
 const ELEMENTS: usize = 100;
@@ -102,6 +102,15 @@ pub async fn reconcile(calls: &impl Calls, target: Target<'_>) -> Outcome {
         };
         rounds.outcome.id = running.as_ref().map(|lb| lb.id.clone());
         known.clone_from(&rounds.outcome.id);
+        if let Some(running) = &running
+            && let Some(why) = new_needed(running, wanted)
+        {
+            match rounds.replace(calls, running, wanted, &why).await {
+                Some(id) => known = Some(id),
+                None => return rounds.outcome,
+            }
+            continue;
+        }
         let steps = plan(running.as_ref(), wanted);
         let left: Vec<&Step> = steps
             .iter()
@@ -127,19 +136,35 @@ pub async fn reconcile(calls: &impl Calls, target: Target<'_>) -> Outcome {
     rounds.outcome
 }
 
-/// Calls one step alone, and waits for it.
+/// Calls one step alone, and waits for it; the id of the load balancer that it made, if it did.
 ///
 /// # Errors
 /// [`Refusal`]
-pub async fn run_one(calls: &impl Calls, step: &Step) -> Result<(), Refusal> {
+pub async fn run_one(calls: &impl Calls, step: &Step) -> Result<Option<String>, Refusal> {
     let Some(call) = &step.call else {
-        return Ok(());
+        return Ok(None);
     };
-    if let Some(task) = send(calls, call, &[step]).await? {
+    let answer = answered(calls, call, &[step]).await?;
+    if let Some(task) = task_of(call, &answer) {
         calls.wait(task).await?;
     }
     calls.done(step);
-    Ok(())
+    let made = answer.get("unLoadBalancerIds").and_then(Value::as_object);
+    let id = made.and_then(|made| made.values().next()?.get(0)?.as_str());
+    Ok(id.map(str::to_owned))
+}
+
+/// What the gateway would say of the call alone.
+fn check(step: &Step) -> Result<(), String> {
+    let call = step.call.as_ref();
+    let spec = call.and_then(|call| ActionSpec::find(call.action));
+    match call.zip(spec) {
+        Some((call, spec)) => {
+            let checked = spec.check(call.fixed.clone());
+            checked.map(drop).map_err(|error| error.full_message())
+        }
+        None => Ok(()),
+    }
 }
 
 struct Rounds {
@@ -160,6 +185,70 @@ impl Rounds {
             let message = format!("{}: what it belongs to is not there", step.what);
             self.outcome.problems.push((step.place, message));
         }
+    }
+
+    /// Makes a new load balancer in the place of one; its id, or `None` when that is refused. What
+    /// can be known beforehand is, and where the address lets it the new one is made first: what is
+    /// refused must not cost the old one.
+    async fn replace(
+        &mut self,
+        calls: &impl Calls,
+        running: &LoadBalancer,
+        wanted: &LoadBalancer,
+        why: &str,
+    ) -> Option<String> {
+        let name = format!("load balancer {:?}", wanted.name);
+        let create = Step {
+            place: wanted.place,
+            sign: '+',
+            what: name.clone(),
+            call: Some(creation(wanted)),
+        };
+        let delete = Step {
+            place: wanted.place,
+            sign: '-',
+            what: format!("{name} ({why})"),
+            call: deletion(&running.id),
+        };
+        let keeps_vip = wanted.vip.is_some() && wanted.vip == running.vip;
+        if keeps_vip {
+            let fits = match running.network == wanted.network {
+                true => check(&create),
+                false => Err("its vip belongs to the other type".to_owned()),
+            };
+            if let Err(message) = fits {
+                self.fail(&create, &Refusal::Refused(message));
+                return None;
+            }
+            if !self.alone(calls, &delete).await {
+                return None;
+            }
+        }
+        let made = match run_one(calls, &create).await {
+            Ok(made) => made,
+            Err(refusal) => {
+                self.fail(&create, &refusal);
+                return None;
+            }
+        };
+        self.outcome.steps += 1;
+        self.outcome.id.clone_from(&made);
+        if !keeps_vip && !self.alone(calls, &delete).await {
+            return None;
+        }
+        made
+    }
+
+    /// Calls one step alone; false when it is refused.
+    async fn alone(&mut self, calls: &impl Calls, step: &Step) -> bool {
+        match run_one(calls, step).await {
+            Ok(_) => self.outcome.steps += 1,
+            Err(ref refusal) => {
+                self.fail(step, refusal);
+                return false;
+            }
+        }
+        true
     }
 
     fn fail(&mut self, step: &Step, refusal: &Refusal) {
@@ -256,6 +345,17 @@ fn groups<'s>(steps: &[&'s Step]) -> Vec<Vec<&'s Step>> {
 
 /// The task of a call that is done later; none when it is done.
 async fn send(calls: &impl Calls, call: &Call, steps: &[&Step]) -> Result<Option<u64>, Refusal> {
+    let answer = answered(calls, call, steps).await?;
+    Ok(task_of(call, &answer))
+}
+
+fn task_of(call: &Call, answer: &Value) -> Option<u64> {
+    let is_task = ActionSpec::find(call.action).is_some_and(|action| action.kind == Kind::Async);
+    let task = answer.get("requestId").and_then(Value::as_u64);
+    task.filter(|_| is_task)
+}
+
+async fn answered(calls: &impl Calls, call: &Call, steps: &[&Step]) -> Result<Value, Refusal> {
     let mut parameters = call.fixed.clone();
     let elements = steps
         .iter()
@@ -269,8 +369,5 @@ async fn send(calls: &impl Calls, call: &Call, steps: &[&Step]) -> Result<Option
             parameters.push((name, value.clone()));
         }
     }
-    let answer = calls.call(call.action, parameters).await?;
-    let is_task = ActionSpec::find(call.action).is_some_and(|action| action.kind == Kind::Async);
-    let task = answer.get("requestId").and_then(Value::as_u64);
-    Ok(task.filter(|_| is_task))
+    calls.call(call.action, parameters).await
 }

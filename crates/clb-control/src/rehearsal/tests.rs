@@ -616,3 +616,25 @@ fn a_rehearsal_tells_all_steps_and_changes_nothing() {
         );
     });
 }
+
+#[test]
+fn what_can_not_be_made_anew_does_not_cost_the_old_one() {
+    block_on(async {
+        let stage = stage();
+        let text = WEB.replace("forward", "vip = \"127.10.0.9\"\nforward");
+        check(&stage, &text).await;
+        let before = ids(&stage).await;
+        for bad in [
+            text.replace("127.10.0.9", "10.0.0.1"),
+            text.replace("forward", "type = \"private\"\nforward"),
+            // Application-based ones have no domain.
+            text.replace("\"web\"", "\"web\"\nproject_id = 4\ndomain_prefix = \"p\""),
+        ] {
+            let report = declare(&stage.api, &parsed(&bad), &|_| {}).await;
+            assert_eq!(report.problems.len(), 1, "{bad}");
+            assert_eq!(ids(&stage).await, before, "{:?}", report.problems);
+        }
+        check(&stage, &text.replace("127.10.0.9", "127.10.0.8")).await;
+        stage.end().await;
+    });
+}
