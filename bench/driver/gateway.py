@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 
+from harness import prometheus
 from harness.api import IN_PROGRESS, SUCCEEDED
 from harness.gateway import Gateway, binary
 
@@ -52,17 +53,17 @@ class Clbd(Proxy):
         self.process = self.gateway.pinned
         self.api = self.gateway.api()
         port = self.gateway.port()
-        vip = self._tcp(port) if setup.tcp else self._http(port)
+        vip = self._classic(port) if setup.tcp or setup.udp else self._http(port)
         self.address = (vip, port)
-        self._listening()
+        self._serving() if setup.udp else self._listening()
         return self
 
-    def _tcp(self, port):
+    def _classic(self, port):
         """A classic instance: its backends are reached at the listener's instancePort."""
         host, backend_port = self.setup.backend
         self.balancer, vip = self.api.create_load_balancer()
-        self.api.create_listener(self.balancer, port, backend_port, healthSwitch=0)
-        self.api.bind(self.balancer, {host: 10})
+        self.api.create_listener(self.balancer, port, backend_port, healthSwitch=0, protocol=3 if self.setup.udp else 2)
+        self.api.bind(self.balancer, dict.fromkeys([host, *self.setup.more_hosts], 10))
         return vip
 
     def _http(self, port):
@@ -98,6 +99,11 @@ class Clbd(Proxy):
     def _backend(self):
         host, port = self.setup.backend
         return {"instanceId": host, "port": port, "weight": 10}
+
+    def metric(self, name):
+        """The sum of a metric's samples."""
+        samples, _ = prometheus.parse(self.gateway.admin("/metrics").body.decode())
+        return sum(value for sample, _, value in samples if sample == name)
 
     def control_time(self):
         """The workers serve traffic; all other threads are the control plane."""

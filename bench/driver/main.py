@@ -1,4 +1,4 @@
-"""The command line of bench/http, bench/https and bench/tcp."""
+"""The command line of bench/http, bench/https, bench/tcp and bench/udp."""
 
 import argparse
 import contextlib
@@ -18,11 +18,12 @@ from .chart import draw
 from .gateway import Clbd
 from .proxies import Floor, Haproxy, HaproxyMap, Nginx, Setup
 from .report import Report
-from .workloads import HTTP, HTTPS, TCP, Workload, paired_rounds
+from .workloads import HTTP, HTTPS, TCP, UDP, Workload, paired_rounds
 
+PEERS = {"https": " and HAProxy", "udp": ""}
 KINDS = ("floor", "clbd", "nginx", "haproxy")
-WORKLOADS = {"http": HTTP, "https": HTTPS, "tcp": TCP}
-SPECIAL = {"http": ["idle", "change"], "https": ["flood"], "tcp": ["idle"]}
+WORKLOADS = {"http": HTTP, "https": HTTPS, "tcp": TCP, "udp": UDP}
+SPECIAL = {"http": ["idle", "change"], "https": ["flood"], "tcp": ["idle"], "udp": ["sessions"]}
 """What `--only` knows beside the workloads."""
 FIXED_RATE = 10_000
 CHANGE_RATE = 8_000
@@ -76,7 +77,8 @@ class Bench:
 
 
 def arguments(what):
-    known = [kind for kind in KINDS if what != "https" or kind != "floor"]  # the floor speaks no TLS
+    # The floor speaks no TLS and no UDP, HAProxy no UDP.
+    known = [kind for kind in KINDS if kind not in {"https": ["floor"], "udp": ["floor", "haproxy"]}.get(what, [])]
     parser = argparse.ArgumentParser(prog=f"bench/{what}", description=f"Measures clbd beside nginx and HAProxy: {what.upper()}. See bench/README.md.")
     parser.add_argument("--rounds", type=int, default=10, help="paired rounds (default 10)")
     parser.add_argument("--seconds", type=float, default=0.7, help="length of one run (default 0.7)")
@@ -86,7 +88,9 @@ def arguments(what):
     parser.add_argument("--haproxy", action="append", default=[], metavar="PATH", help="another HAProxy, beside the installed one")
     parser.add_argument("--given-only", action="store_true", help="leave the installed ones out where others are given")
     parser.add_argument("--only", default="", help="only these workloads, e.g. keepalive,rules,idle,change")
-    if what != "https":
+    if what == "udp":
+        parser.add_argument("--sessions", type=int, default=100_000, help="UDP sessions whose memory is measured (default 100000)")
+    if what in ("http", "tcp"):
         parser.add_argument("--idle", type=int, default=5000, help="idle connections (default 5000)")
     if what == "https":
         parser.add_argument("--flood", type=int, default=10_000, help="handshakes that are never finished (default 10000)")
@@ -106,6 +110,8 @@ def arguments(what):
     options = parser.parse_args()
     if options.smoke:
         options.rounds, options.seconds, options.warm_up, options.idle = 1, 0.15, 0.05, 100
+        if what == "udp":
+            options.sessions = 200
         if what == "https":
             options.flood, options.flood_rate, options.flood_rounds, options.flood_seconds = 200, 500, 1, 0.15
         if what == "http":
@@ -118,7 +124,7 @@ def arguments(what):
     return options
 
 
-def chosen_proxies(options, tcp):
+def chosen_proxies(options, needs_stream):
     """The proxies of a run, not started, in the order of KINDS."""
     kinds = options.proxies.split(",")
     proxies = []
@@ -136,7 +142,7 @@ def chosen_proxies(options, tcp):
         if not (given and options.given_only):
             paths.insert(0, machine.need(lambda kind=kind: machine.find(kind), *packages))
         for number, path in enumerate(paths):
-            if tcp and kind == "nginx":
+            if needs_stream and kind == "nginx":
                 machine.need(lambda path=path: machine.nginx_stream_module(path), "libnginx-mod-stream")
             proxies.append(make(kind if number == 0 else f"{kind}-{number + 1}", path))
     return proxies
@@ -164,7 +170,7 @@ def calibrate(bench, options, setup):
 
 def measure(what, options, stack):
     bench = Bench(stack, options)
-    proxies = chosen_proxies(options, what == "tcp")
+    proxies = chosen_proxies(options, what in ("tcp", "udp"))
     chosen = set(filter(None, options.only.split(",")))
     known = [workload.key for workload in WORKLOADS[what]] + SPECIAL[what]
     if unknown := chosen - set(known):
@@ -178,8 +184,10 @@ def measure(what, options, stack):
         setups = {"one": Setup(backend), "many": Setup(backend, rules=rules)}
     elif what == "https":
         setups = bench.tls_setups(backend)
+    elif what == "udp":
+        setups = {"echo": Setup(bench.tool.backend("--udp"), udp=True)}
     else:
-        setups = {"echo": Setup(bench.tool.backend(echo=True), tcp=True), "bulk": Setup(backend, tcp=True)}
+        setups = {"echo": Setup(bench.tool.backend("--echo"), tcp=True), "bulk": Setup(backend, tcp=True)}
     first = next(iter(setups))
     with contextlib.ExitStack() as running:
         for key, setup in setups.items():
@@ -188,7 +196,7 @@ def measure(what, options, stack):
         calibrate(bench, options, first)
         results = paired_rounds(bench, workloads, options.rounds) if workloads else None
     parameters = f"{options.rounds} paired rounds of {options.seconds:g} s after {options.warm_up:g} s of warm-up; command: `{' '.join(['bench/' + what, *sys.argv[1:]])}`."
-    report = Report(f"{what.upper()}: clbd, nginx{' and HAProxy' if what == 'https' else ', HAProxy and the floor'}", facts, proxies, parameters)
+    report = Report(f"{what.upper()}: clbd, nginx{PEERS.get(what, ', HAProxy and the floor')}", facts, proxies, parameters)
     failures = 0
     if results:
         report.add_targets(results)
@@ -201,6 +209,13 @@ def measure(what, options, stack):
         rows = special.idle(bench, [again(proxy) for proxy in proxies], setups[first], options.idle, *exchange)
         report.add_idle(rows, what.upper())
         failures += sum(row["connections"] - row["open"] for row in rows)
+    if "sessions" in SPECIAL[what] and (not chosen or "sessions" in chosen):
+        print("UDP sessions", file=sys.stderr, flush=True)
+        for proxy in proxies:
+            if isinstance(proxy, Clbd):
+                row = special.sessions(bench, again(proxy), setups[first], options.sessions)
+                report.add_sessions(row)
+                failures += row["sessions"] - row["answered"]
     if "flood" in SPECIAL[what] and (not chosen or "flood" in chosen):
         print("unfinished handshakes", file=sys.stderr, flush=True)
         runs = flood.floods(bench, [again(proxy) for proxy in proxies], "p256", setups["p256"], options)

@@ -19,13 +19,16 @@ from .tool import join
 
 @dataclass
 class Setup:
-    """What a proxy is to serve: HTTP by rules, or TCP."""
+    """What a proxy is to serve: HTTP by rules, TCP, or UDP."""
 
     backend: tuple
     """(address, port)"""
     tcp: bool = False
+    udp: bool = False
+    more_hosts: tuple = ()
+    """Addresses of more backends at the same port; for clbd and UDP."""
     rules: list = field(default_factory=lambda: [("www.example.com", "/")])
-    """Pairs of domain and path prefix; unused for TCP."""
+    """Pairs of domain and path prefix; unused for TCP and UDP."""
     tls: Pair | None = None
     """The certificate and its key, for HTTPS and HTTP/2."""
 
@@ -76,6 +79,22 @@ class Proxy:
 
         until(answers, f"{self.name} listens")
 
+    def _serving(self):
+        """Datagrams come back."""
+
+        def answers():
+            self.process.alive()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.settimeout(0.1)
+                probe.connect(self.address)
+                try:
+                    probe.send(b"anyone?")
+                    return bool(probe.recv(16))
+                except (ConnectionRefusedError, TimeoutError):
+                    return False
+
+        until(answers, f"{self.name} serves")
+
 
 def new_rule(number):
     """(domain, path) of the rule that change `number` adds."""
@@ -114,15 +133,15 @@ class Nginx(Proxy):
         self._configure()
         command = [self.path, "-p", f"{self.folder}/", "-e", "error.log", "-c", "nginx.conf"]
         self.process = stack.enter_context(Process(command, bench.cores.proxy, self.folder / "nginx.log"))
-        self._listening()
+        self._serving() if setup.udp else self._listening()
         return self
 
     def _configure(self):
         (self.folder / "nginx.conf").write_text(self.configuration(), encoding="ascii")
 
     def configuration(self):
-        module = machine.nginx_stream_module(self.path) if self.setup.tcp else ""
-        body = self._stream() if self.setup.tcp else self._http()
+        module = machine.nginx_stream_module(self.path) if self.setup.tcp or self.setup.udp else ""
+        body = self._stream() if self.setup.tcp or self.setup.udp else self._http()
         user = "user root root;" if os.geteuid() == 0 else ""
         return f"""{module}
 {user}
@@ -134,13 +153,16 @@ events {{ worker_connections 16384; multi_accept on; accept_mutex off; use epoll
 {body}"""
 
     def _stream(self):
+        # What clbd gives its sockets.
+        listen, more = "reuseport backlog=4096", "tcp_nodelay on;\n        proxy_buffer_size 64k;"
+        if self.setup.udp:
+            listen, more = "udp reuseport rcvbuf=4m sndbuf=4m", "proxy_timeout 90s;"
         return f"""stream {{
     access_log off;
     upstream app {{ server {join(self.setup.backend)}; }}
     server {{
-        listen {join(self.address)} reuseport backlog=4096;
-        tcp_nodelay on;
-        proxy_buffer_size 64k;
+        listen {join(self.address)} {listen};
+        {more}
         proxy_pass app;
     }}
 }}

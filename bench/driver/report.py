@@ -100,7 +100,7 @@ class Report:
             "",
             f"CPU {workload.unit}, median (least)",
             f"ratio to {peer}, median (quartiles)",
-            "MiB/s" if bulk else "requests/s",
+            "MiB/s" if bulk else f"{workload.per}s/s",
             "p50 / p99 / p99.9 µs",
             "failures",
             "proxy's core busy",
@@ -132,6 +132,15 @@ class Report:
                 for row in rows
             ],
         )
+
+    def add_sessions(self, row):
+        self.lines += [
+            f"## {row['sessions']:,} UDP sessions of clbd: user memory",
+            "",
+            f"{row['answered']:,} were answered, {row['held']:,} held, through {row['sockets']:,} sockets towards {row['backends']} backends. "
+            f"User memory {row['before']:,} → {row['after']:,} KiB: {row['each'] * 1024:.0f} octets a session.",
+            "",
+        ]
 
     def add_floods(self, runs, options, rate):
         self.lines += [f"## {options.flood:,} handshakes that are never finished ({options.flood_kind}), beside {rate:,} HTTPS requests/s", ""]

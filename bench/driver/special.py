@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from dataclasses import replace
 
 from . import machine
 from .proxies import new_rule
@@ -28,6 +29,30 @@ def idle(bench, proxies, setup, connections, *exchange):
             {"name": proxy.name, "before": before, "after": after, "open": still, "connections": connections, "each": (after - before) / connections}
         )
     return rows
+
+
+SESSION_BACKENDS = 16
+
+
+def sessions(bench, proxy, setup, count):
+    """User memory of clbd around UDP sessions. One for each needs a socket at the peers, of which there may not be so many."""
+    hosts = tuple(f"127.0.1.{number}" for number in range(1, SESSION_BACKENDS))
+    for host in hosts:
+        bench.tool.backend("--udp", listen=f"{host}:{setup.backend[1]}")
+    with contextlib.ExitStack() as stack, bench.folder_for("sessions") as folder:
+        proxy.start(stack, bench, replace(setup, more_hosts=hosts), folder)
+        address = f"{proxy.address[0]}:{proxy.address[1]}"
+        before = _settled(proxy.pids())
+        with bench.tool.start("udp-sessions", "--to", address, "--sessions", str(count)) as begun:
+            answered = begun.line(60 + count / 1000)["ready"]
+            after = _settled(proxy.pids())
+            held, sockets = (proxy.metric(name) for name in ("clb_udp_sessions", "clb_udp_sockets"))
+            begun.popen.stdin.close()
+            begun.finish()
+    return {
+        "sessions": count, "answered": answered, "held": int(held), "sockets": int(sockets), "backends": SESSION_BACKENDS,
+        "before": before, "after": after, "each": (after - before) / count,
+    }  # fmt: skip
 
 
 def _settled(pids):

@@ -36,9 +36,9 @@ class Tool:
         address, port = process.line()["listening"].rsplit(":", 1)
         return process, (address, int(port))
 
-    def backend(self, echo=False):
-        """The address of a new backend."""
-        return self.serve(self.cores.backend, "backend", "--listen", "127.0.0.1:0", *(["--echo"] if echo else []))[1]
+    def backend(self, *kind, listen="127.0.0.1:0"):
+        """The address of a new backend: of HTTP, or of the kind that an option says."""
+        return self.serve(self.cores.backend, "backend", "--listen", listen, *kind)[1]
 
     @contextlib.contextmanager
     def holder(self):
@@ -52,7 +52,7 @@ class Tool:
         return Process([self.path, *arguments], self.cores.load, self.log, talks=True)
 
     def load(self, kind, address, pids, seconds, warm_up, *more):
-        """What one load run found, a longer one when nothing was served. `kind`: "closed" or "open"."""
+        """What one load run found, a longer one when nothing was served. `kind`: "closed", "open" or "udp"."""
         # A machine that was away for all of a short run is no fault of what it runs.
         for length in (seconds, 4 * seconds, 16 * seconds):
             with self.start_load(kind, address, pids, length, warm_up, *more) as process:

@@ -25,7 +25,7 @@ class Workload:
     handshakes: str = ""
     """What all TLS handshakes must be: "full" or "resumed"; "" if it does not matter."""
     per: str = "request"
-    """What CPU time is divided by: "request", or "GiB" of bodies."""
+    """What CPU time is divided by: "request" or "datagram", or "GiB" of bodies."""
 
     def run(self, bench, proxy):
         kind = "open" if self.open else "closed"
@@ -73,6 +73,15 @@ class H2Workload(Workload):
         return Sample(h2.load(bench, proxy, self.connections, H2_STREAMS), self.per)
 
 
+class UdpWorkload(Workload):
+    """Datagrams, as many on their way as the options say."""
+
+    def run(self, bench, proxy):
+        options = ["--connections", self.connections, *self.options]
+        found = bench.tool.load("udp", proxy.address, proxy.pids(), bench.seconds, bench.warm_up, *map(str, options))
+        return Sample(found, self.per)
+
+
 H2_STREAMS = 8
 
 HTTP = [
@@ -88,6 +97,13 @@ TCP = [
     Workload("connections", "connect, 64 octets echoed, close", "echo", ("--echo", 64, "--new-connections"), connections=32),
     Workload("pingpong", "64 octets to and fro", "echo", ("--echo", 64)),
     Workload("bulk", "bulk to the client", "bulk", ("--answer", 16 * MIB), connections=8, per="GiB"),
+]
+
+UDP = [
+    UdpWorkload("single", "64 octets, one on its way", "echo", ("--datagram", 64), per="datagram"),
+    UdpWorkload("single-1200", "1,200 octets, one on its way", "echo", ("--datagram", 1200), per="datagram"),
+    UdpWorkload("queued-64", "64 octets, 16 on their way", "echo", ("--datagram", 64, "--window", 16), connections=8, per="datagram"),
+    UdpWorkload("queued", "1,200 octets, 16 on their way", "echo", ("--datagram", 1200, "--window", 16), connections=8, per="datagram"),
 ]
 
 NEW = ("--new-connections",)

@@ -600,8 +600,6 @@ def test_http_on_classic_instances(gateway, api):
     with socket.create_connection((vip, ports[0]), timeout=5):
         pass
     api.refused("CreateLoadBalancerListeners", {"loadBalancerId": private, "listeners": [http]}, 4000, "(9003)")
-    udp = {"loadBalancerPort": ports[2], "instancePort": 1, "protocol": 3}
-    api.refused("CreateLoadBalancerListeners", {**own, "listeners": [udp]}, 6100)
     modify = {**own, "listenerId": ids[0]}
     for bad in ({"scheduler": "wrr"}, {"timeOut": 3}, {"SSLMode": "mutual"}, {"certId": "x"}, {"httpHash": "least_conn", "sessionExpire": 30}):
         api.refused("ModifyLoadBalancerListener", {**modify, **bad}, 4000, "(9003)")

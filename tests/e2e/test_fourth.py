@@ -174,13 +174,6 @@ def test_connections_survive_other_changes_and_the_listener_a_kill(gateway, api,
     assert load.who(address) == "b"
 
 
-def test_udp_is_refused_by_name(gateway, api):
-    balancer, _ = api.create_application()
-    listener = {"loadBalancerPort": gateway.port(), "protocol": 3}
-    answer = api.refused("CreateForwardLBFourthLayerListeners", {"loadBalancerId": balancer, "listeners": [listener]}, 6100)
-    assert "protocol=3 (UDP)" in answer["message"]
-
-
 # Classic instances as a whole
 
 

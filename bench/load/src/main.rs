@@ -16,6 +16,7 @@ mod report;
 mod stdin;
 mod stuck;
 mod tls;
+mod udp;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,6 +40,9 @@ enum Command {
         /// Send back what comes in instead of answering HTTP
         #[arg(long)]
         echo: bool,
+        /// Send back datagrams
+        #[arg(long, conflicts_with = "echo")]
+        udp: bool,
     },
     /// Relays each connection to a backend without looking into it; ends when stdin ends
     Floor {
@@ -63,6 +67,8 @@ enum Command {
     Stuck(stuck::Options),
     /// Accepts connections, reads what they send and holds them until it is ended
     Hold(hold::Options),
+    /// Begins UDP sessions, says so, and ends when stdin ends
+    UdpSessions(udp::Sessions),
     /// Asks on new connections until the answer has the expected status, and prints every change of it
     Probe(probe::Options),
 }
@@ -92,6 +98,8 @@ enum Load {
         #[arg(long)]
         rate: u32,
     },
+    /// Datagrams, as many on their way as the window says
+    Udp(udp::Options),
 }
 
 /// Parses a number of seconds such as "0.7".
@@ -102,13 +110,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Backend { listen, echo } => backend::run(listen.listen, echo),
+        Command::Backend { listen, udp, .. } if udp => udp::backend(listen.listen),
+        Command::Backend { listen, echo, .. } => backend::run(listen.listen, echo),
         Command::Floor { listen, to } => floor::run(listen.listen, to),
         Command::Load(Load::Closed {
             options,
             new_connections,
         }) => load::run(&options, None, new_connections),
         Command::Load(Load::Open { options, rate }) => load::run(&options, Some(rate), false),
+        Command::Load(Load::Udp(options)) => udp::run(&options),
+        Command::UdpSessions(options) => udp::sessions(&options),
         Command::Idle {
             exchange,
             connections,

@@ -113,6 +113,7 @@ fn assemble(
             response_head: number(root, "limits.response_head")?,
             request_body: number(root, "limits.request_body")?,
             persistence_entries: number(root, "limits.persistence_entries")?,
+            udp_sessions: number(root, "limits.udp_sessions")?,
             tls_handshakes: number(root, "limits.tls_handshakes")?,
             h2_concurrent_streams: number(root, "limits.h2_concurrent_streams")?,
             api_url_bytes: number(root, "limits.api_url_bytes")?,
@@ -135,6 +136,7 @@ fn assemble(
             backend_keepalive: duration(root, "timeouts.backend_keepalive")?,
             tunnel_idle: duration(root, "timeouts.tunnel_idle")?,
             tcp_idle: duration(root, "timeouts.tcp_idle")?,
+            udp_idle: duration(root, "timeouts.udp_idle")?,
             drain: duration(root, "timeouts.drain")?,
             task: duration(root, "timeouts.task")?,
         },
@@ -148,6 +150,7 @@ fn assemble(
                 "HEAD" => HttpMethod::Head,
                 _ => HttpMethod::Get,
             },
+            udp_payload: udp_payload(root, problems)?,
             passive: boolean(root, "health.passive")?,
         },
         store: Store {
@@ -187,6 +190,28 @@ fn text(values: &Values, path: &str) -> Option<String> {
         Value::Text(text) => Some(text),
         _ => None,
     }
+}
+
+/// `health.udp_payload`: text, or octets in hexadecimal digits.
+fn udp_payload(root: &Values, problems: &mut Collector) -> Option<Box<[u8]>> {
+    let text = text(root, "health.udp_payload")?;
+    let Some(digits) = text.strip_prefix("hex:") else {
+        return Some(text.into_bytes().into());
+    };
+    let octet = |pair: &[u8]| {
+        let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+        u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+    };
+    let octets: Option<Box<[u8]>> = digits.as_bytes().chunks(2).map(octet).collect();
+    if octets.is_none() {
+        problems.add(
+            root.offset_of("health.udp_payload"),
+            format!(
+                "health.udp_payload = \"{text}\": after hex: there must be pairs of the digits 0-9 and a-f"
+            ),
+        );
+    }
+    octets
 }
 
 fn number(values: &Values, path: &str) -> Option<u64> {

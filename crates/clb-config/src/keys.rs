@@ -273,12 +273,11 @@ pub const KEYS: &[Key] = &[
         "1000000",
         "Clients that layer-4 session persistence remembers; the oldest go first. 0 is no limit.",
     ),
-    later(
+    now(
         "limits.udp_sessions",
         COUNT,
         "262144",
-        "UDP",
-        "UDP sessions at once.",
+        "UDP sessions at once, all listeners together; new ones beyond it are dropped. 0 is no limit.",
     ),
     now(
         "limits.tls_handshakes",
@@ -400,11 +399,10 @@ pub const KEYS: &[Key] = &[
         "\"900s\"",
         "Idle time of a TCP connection; then both sides are reset.",
     ),
-    later(
+    now(
         "timeouts.udp_idle",
         DURATION,
         "\"90s\"",
-        "UDP",
         "Idle time of a UDP session.",
     ),
     now(
@@ -450,12 +448,11 @@ pub const KEYS: &[Key] = &[
         "\"GET\"",
         "Method of HTTP probes.",
     ),
-    later(
+    now(
         "health.udp_payload",
         Kind::Text,
         "\"\"",
-        "UDP",
-        "What a UDP probe sends.",
+        "What a UDP probe sends: text, or octets such as \"hex:000103ff\".",
     ),
     now(
         "health.passive",

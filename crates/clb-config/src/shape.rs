@@ -177,6 +177,8 @@ pub struct Limits {
     pub request_body: u64,
     /// Entries.
     pub persistence_entries: u64,
+    /// UDP sessions at once; 0 is no limit.
+    pub udp_sessions: u64,
     /// In progress, all workers together.
     pub tls_handshakes: u64,
     /// In one connection.
@@ -222,6 +224,8 @@ pub struct Timeouts {
     pub tunnel_idle: Duration,
     /// Without a byte either way.
     pub tcp_idle: Duration,
+    /// Of a UDP session.
+    pub udp_idle: Duration,
     /// 0 resets at once.
     pub drain: Duration,
     /// Until a task is in force.
@@ -253,6 +257,8 @@ pub enum HttpMethod {
 pub struct Health {
     /// Of HTTP probes, where the rule does not say.
     pub http_method: HttpMethod,
+    /// What UDP probes send.
+    pub udp_payload: Box<[u8]>,
     /// Whether failing traffic takes a backend out for a while.
     pub passive: bool,
 }

@@ -79,7 +79,7 @@ fn settings(task: Duration) -> Settings {
         applier: ApplierSettings {
             drain: Duration::ZERO,
             task,
-            http_method: ProbeMethod::Get,
+            probes: clb_control::applier::ProbeSettings::default(),
         },
     }
 }
@@ -98,8 +98,10 @@ impl Bench {
             backend_connect: Duration::from_secs(1),
             tcp_idle: Duration::from_secs(1),
             max_connections: u64::MAX,
+            max_sockets: u64::MAX,
             passive_health: true,
             http: HttpSettings::default(),
+            udp: clb_snapshot::UdpSettings::default(),
         };
         let board = Arc::new(Board::new(1, plane, 10));
         let control = Control::start(dir, None, settings(task), Arc::clone(&board), clock).unwrap();

@@ -25,6 +25,9 @@ pub struct MemberId<P> {
 pub enum ProbeKind {
     /// Success when a TCP connection is established within the timeout.
     Tcp,
+    /// Success unless the network says within the timeout that this datagram did not arrive:
+    /// silence is what most services answer to what they do not know.
+    Udp(Arc<[u8]>),
     /// Success when a request is answered within the timeout with a status that is good.
     Http(Arc<HttpProbe>),
 }
@@ -33,6 +36,7 @@ impl fmt::Display for ProbeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp => f.write_str("tcp"),
+            Self::Udp(_) => f.write_str("udp"),
             Self::Http(probe) => write!(f, "http {}", probe.path()),
         }
     }

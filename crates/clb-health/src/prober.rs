@@ -5,10 +5,10 @@ use crate::checker::ProbeRun;
 use crate::http::{ANSWER_OCTETS, HttpProbe};
 use crate::outcome::{Failure, LocalError, ProbeError};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 
 /// `ENOBUFS` on Linux, which std has no kind for: the kernel had no memory for a packet.
@@ -26,16 +26,38 @@ const READ_OCTETS: usize = 512;
 /// when this machine could not run the probe.
 pub async fn probe(run: &ProbeRun) -> Result<(), ProbeError> {
     let work = async {
-        let stream = connect(run.target).await?;
         match &run.kind {
-            ProbeKind::Tcp => Ok(()),
-            ProbeKind::Http(probe) => ask(stream, probe, run.target).await,
+            ProbeKind::Tcp => connect(run.target).await.map(drop),
+            ProbeKind::Udp(payload) => send(payload, run.target).await,
+            ProbeKind::Http(probe) => ask(connect(run.target).await?, probe, run.target).await,
         }
     };
     match tokio::time::timeout(run.timeout, work).await {
+        Err(_elapsed) if matches!(run.kind, ProbeKind::Udp(_)) => Ok(()),
         Err(_elapsed) => Err(Failure::TimedOut.into()),
         Ok(result) => result,
     }
+}
+
+/// Sends a datagram and waits for an answer, any one, or for what the network says of it.
+async fn send(payload: &[u8], target: SocketAddr) -> Result<(), ProbeError> {
+    let opening = |error: io::Error| LocalError::new("opening a socket", &error);
+    let any: SocketAddr = match target {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await.map_err(opening)?;
+    let connecting = |error: io::Error| classify("connecting", &error);
+    socket.connect(target).await.map_err(connecting)?;
+    if socket.local_addr().map_err(opening)? == target {
+        // The port where nobody listens became our own: what is sent there comes back.
+        return Err(Failure::Refused.into());
+    }
+    let sending = |error: io::Error| classify("sending a datagram", &error);
+    socket.send(payload).await.map_err(sending)?;
+    let receiving = |error: io::Error| classify("waiting for an answer", &error);
+    socket.recv(&mut [0; 1]).await.map_err(receiving)?;
+    Ok(())
 }
 
 /// A connection that is closed by RST when it is dropped, so that the gateway collects no

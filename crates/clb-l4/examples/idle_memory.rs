@@ -71,7 +71,9 @@ fn measure(connections: usize) -> Outcome<()> {
         backend_connect: Duration::from_secs(3),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         http: HttpSettings::default(),
+        udp: clb_snapshot::UdpSettings::default(),
         passive_health: true,
     };
     let board = Arc::new(Board::new(WORKERS, settings, 1_000));

@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         backend_connect: Duration::from_secs(3),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         http: HttpSettings::default(),
+        udp: clb_snapshot::UdpSettings::default(),
         passive_health: true,
     };
     let board = Arc::new(Board::new(workers, settings, 1_000));

@@ -113,7 +113,9 @@ fn serve(backend: SocketAddr) -> Outcome<(SocketAddr, CertificateDer<'static>)> 
         backend_connect: Duration::from_secs(3),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         http,
+        udp: clb_snapshot::UdpSettings::default(),
         passive_health: true,
     };
     let board = Arc::new(Board::new(WORKERS, settings, 1_000));

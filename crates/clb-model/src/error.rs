@@ -46,9 +46,6 @@ pub enum ModelError {
         /// The family it has.
         family: Family,
     },
-    /// The gateway does not have this yet.
-    #[error("{0}")]
-    NotAvailable(String),
     /// A parameter that contradicts the state.
     #[error("{0}")]
     Contradiction(String),

@@ -236,6 +236,12 @@ impl Protocol {
         }
     }
 
+    /// Datagrams instead of connections.
+    #[must_use]
+    pub const fn is_udp(self) -> bool {
+        matches!(self, Self::Udp)
+    }
+
     /// HTTP or HTTPS.
     #[must_use]
     pub const fn is_layer7(self) -> bool {

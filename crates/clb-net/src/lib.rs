@@ -1,13 +1,15 @@
-//! Sockets: listening groups, resets, options, the process's descriptor limit.
+//! Sockets: listening groups, resets, options, datagrams in batches, the process's descriptor
+//! limit.
 //!
-//! This is the one crate that may hold `unsafe` code; so far safe wrappers have been enough, and
-//! it holds none.
+//! This is the one crate that may hold `unsafe` code, each block with the reason why it is sound.
+//! All of it is in [`udp`]: calls that no safe wrapper has.
 
 mod io;
 mod listen;
 mod options;
 mod pipe;
 mod resources;
+pub mod udp;
 
 pub use io::{peek, recv, send, send_vectored};
 pub use listen::{BACKLOG, bind_listeners};

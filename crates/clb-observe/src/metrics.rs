@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_snapshot::{Board, Listener, Member, MemberHealth, Refusal};
+use clb_snapshot::{Board, Listener, Member, MemberHealth, Refusal, UdpDrop};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
@@ -246,6 +246,26 @@ impl Source {
             "Backends that were taken out for a while because requests failed there.",
             plain(board.suspects.total()),
         )?;
+        writer.gauge(
+            "clb_udp_sessions",
+            "UDP sessions, all listeners together.",
+            plain(board.udp.sessions()),
+        )?;
+        writer.gauge(
+            "clb_udp_sockets",
+            "Sockets towards UDP backends.",
+            plain(board.udp.sockets()),
+        )?;
+        writer.counter(
+            "clb_udp_dropped_total",
+            "Datagrams that were not passed on, by reason.",
+            UdpDrop::ALL.map(|reason| {
+                (
+                    vec![("reason", reason.name().to_owned())],
+                    board.udp.dropped(reason),
+                )
+            }),
+        )?;
         let workers = || board.workers().iter().enumerate();
         let label = |index: usize| vec![("worker", index.to_string())];
         writer.gauge(
@@ -269,12 +289,12 @@ fn per_listener(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::R
     };
     writer.gauge(
         "clb_connections_active",
-        "Client connections open now.",
+        "Client connections open now, or UDP sessions.",
         each(|listener| listener.live.active()),
     )?;
     writer.counter(
         "clb_connections_accepted_total",
-        "Client connections accepted.",
+        "Client connections accepted, or UDP sessions begun.",
         each(|listener| listener.live.totals().opened),
     )?;
     writer.counter(
@@ -291,6 +311,21 @@ fn per_listener(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::R
         "clb_sent_bytes_total",
         "Bytes passed on from backends to clients.",
         each(|listener| listener.live.totals().bytes_out),
+    )?;
+    let udp = |value: fn(&Listener) -> u64| {
+        let listeners = listeners.iter();
+        let udp = listeners.filter(|listener| listener.protocol.is_udp());
+        udp.map(move |listener| (listener_labels(listener), value(listener)))
+    };
+    writer.counter(
+        "clb_udp_received_datagrams_total",
+        "Datagrams passed on from clients to backends.",
+        udp(|listener| listener.live.totals().datagrams_in),
+    )?;
+    writer.counter(
+        "clb_udp_sent_datagrams_total",
+        "Datagrams passed on from backends to clients.",
+        udp(|listener| listener.live.totals().datagrams_out),
     )
 }
 

@@ -14,6 +14,7 @@ use crate::http::HttpSettings;
 use crate::passive::Suspects;
 use crate::pool::Pool;
 use crate::snapshot::Snapshot;
+use crate::udp::{UdpSessionPermit, UdpSettings, UdpSocketPermit, UdpTotals};
 
 /// Settings that apply to the next connection on every worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +27,14 @@ pub struct PlaneSettings {
     /// Client connections open at the same time, all listeners together
     /// (`limits.connections`); `u64::MAX` for no limit.
     pub max_connections: u64,
+    /// Sockets that client connections (two each) and UDP sessions may have at the same time:
+    /// what the process may open, less what it needs for other things. UDP takes half of them at
+    /// most. `u64::MAX` for no limit.
+    pub max_sockets: u64,
     /// What HTTP listeners go by.
     pub http: HttpSettings,
+    /// What UDP listeners go by.
+    pub udp: UdpSettings,
     /// Whether failures that traffic meets take a backend of an HTTP or HTTPS listener out
     /// (`[health] passive`). Turning it off leaves those that are out for the rest of their time,
     /// ten seconds at most.
@@ -37,7 +44,8 @@ pub struct PlaneSettings {
 /// Why a client was turned away; the `reason` of `clb_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// [`PlaneSettings::max_connections`] were open.
+    /// [`PlaneSettings::max_connections`] were open, or all of the
+    /// [`max_sockets`](PlaneSettings::max_sockets).
     Connections,
     /// The process or the system has no descriptor left.
     Descriptors,
@@ -49,17 +57,20 @@ pub enum Refusal {
     BackendsFailed,
     /// [`HttpSettings::tls_handshakes`] were in progress; the oldest was refused.
     TlsHandshakes,
+    /// [`UdpSettings::max_sessions`] were there.
+    UdpSessions,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connections,
         Self::Descriptors,
         Self::Memory,
         Self::NoBackend,
         Self::BackendsFailed,
         Self::TlsHandshakes,
+        Self::UdpSessions,
     ];
 
     /// The reason as a metric's label.
@@ -72,6 +83,7 @@ impl Refusal {
             Self::NoBackend => "no_backend",
             Self::BackendsFailed => "backends_failed",
             Self::TlsHandshakes => "tls_handshakes",
+            Self::UdpSessions => "udp_sessions",
         }
     }
 }
@@ -85,6 +97,7 @@ pub struct Refusals {
     no_backend: AtomicU64,
     backends_failed: AtomicU64,
     tls_handshakes: AtomicU64,
+    udp_sessions: AtomicU64,
 }
 
 impl Refusals {
@@ -107,6 +120,7 @@ impl Refusals {
             Refusal::NoBackend => &self.no_backend,
             Refusal::BackendsFailed => &self.backends_failed,
             Refusal::TlsHandshakes => &self.tls_handshakes,
+            Refusal::UdpSessions => &self.udp_sessions,
         }
     }
 }
@@ -192,6 +206,8 @@ pub struct Board {
     pub persistence: Persistence<PoolKey>,
     /// Backends that traffic has taken out and that are to be probed at once.
     pub suspects: Suspects,
+    /// What UDP listeners hold and dropped.
+    pub udp: UdpTotals,
 }
 
 impl Board {
@@ -216,6 +232,7 @@ impl Board {
             exhaustion_log: LogGate::default(),
             persistence: Persistence::new(persistence_entries),
             suspects: Suspects::default(),
+            udp: UdpTotals::default(),
         }
     }
 
@@ -307,18 +324,31 @@ impl Board {
     }
 
     /// Counts a client connection in; `None` when
-    /// [`max_connections`](PlaneSettings::max_connections) are open.
+    /// [`max_connections`](PlaneSettings::max_connections) are open, or their sockets with those
+    /// of UDP are as many as there [may be](PlaneSettings::max_sockets).
     #[must_use]
     pub fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        let limit = self.settings.load().max_connections;
-        // Adding first keeps this one step; a rival may see the sum one too high for a moment,
-        // but never are more than the limit permitted.
-        if self.connections.fetch_add(1, Ordering::Relaxed) < limit {
-            Some(ConnectionPermit(Arc::clone(self)))
-        } else {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            None
-        }
+        let settings = self.settings.load();
+        let sockets = settings.max_sockets.saturating_sub(self.udp.sockets());
+        let limit = settings.max_connections.min(sockets / 2);
+        count_below(&self.connections, limit).then(|| ConnectionPermit(Arc::clone(self)))
+    }
+
+    /// Counts a UDP session in; `None` when [`max_sessions`](UdpSettings::max_sessions) are there.
+    #[must_use]
+    pub fn udp_session(self: &Arc<Self>) -> Option<UdpSessionPermit> {
+        let limit = self.settings.load().udp.max_sessions;
+        count_below(&self.udp.sessions, limit).then(|| UdpSessionPermit::new(Arc::clone(self)))
+    }
+
+    /// Counts a socket towards UDP backends in; `None` when UDP has half of all
+    /// [sockets](PlaneSettings::max_sockets), or connections and UDP have all of them.
+    #[must_use]
+    pub fn udp_socket(self: &Arc<Self>) -> Option<UdpSocketPermit> {
+        let sockets = self.settings.load().max_sockets;
+        let left = sockets.saturating_sub(self.connections().saturating_mul(2));
+        let limit = left.min(sockets / 2);
+        count_below(&self.udp.sockets, limit).then(|| UdpSocketPermit::new(Arc::clone(self)))
     }
 
     /// A connect to a backend of an HTTP or HTTPS listener failed, or the backend reset the
@@ -377,6 +407,17 @@ impl Board {
     }
 }
 
+/// Counts one more if there are fewer than `limit`.
+fn count_below(counter: &AtomicU64, limit: u64) -> bool {
+    // Adding first keeps this one step; a rival may see the sum one too high for a moment, but
+    // never are more than the limit permitted.
+    let is_below = counter.fetch_add(1, Ordering::Relaxed) < limit;
+    if !is_below {
+        counter.fetch_sub(1, Ordering::Relaxed);
+    }
+    is_below
+}
+
 /// A client connection that counts against the limit until this is dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit(Arc<Board>);
@@ -404,7 +445,9 @@ mod tests {
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections,
+            max_sockets: u64::MAX,
             http: HttpSettings::default(),
+            udp: UdpSettings::default(),
             passive_health: true,
         }
     }
@@ -467,7 +510,7 @@ mod tests {
             (0..times).for_each(|_| refused.count(reason));
         }
         let totals = Refusal::ALL.map(|reason| refused.total(reason));
-        assert_eq!(totals, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(totals, [1, 2, 3, 4, 5, 6, 7]);
         let mut names = Refusal::ALL.map(Refusal::name).to_vec();
         names.sort_unstable();
         names.dedup();

@@ -23,6 +23,7 @@ mod rule_live;
 mod snapshot;
 mod tls;
 mod tls_live;
+mod udp;
 mod view;
 
 pub use clb_model::PoolKey;
@@ -33,7 +34,7 @@ pub use http::HttpSettings;
 pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
-pub use pick::{MAX_ATTEMPTS, Pick, TriedSet};
+pub use pick::{MAX_ATTEMPTS, Pick, TriedSet, Turn};
 pub use pool::Pool;
 pub use redirect::Redirect;
 pub use rule::{Routed, Rule};
@@ -44,4 +45,5 @@ pub use rule_live::{
 pub use snapshot::{Change, Snapshot};
 pub use tls::{RECORD_CONTENT, ServerTls, ServerTlsError};
 pub use tls_live::{HandshakeFailure, TlsLive};
+pub use udp::{UdpDrop, UdpSessionPermit, UdpSettings, UdpSocketPermit, UdpTotals};
 pub use view::{Member, PoolView, Stickiness};

@@ -1,6 +1,6 @@
 //! A compiled listener.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clb_model::{LbId, ListenerId, Protocol};
@@ -75,7 +75,23 @@ impl Listener {
 /// this value.
 #[derive(Debug)]
 pub struct ListenSockets {
-    tcp: Box<[Mutex<Option<TcpListener>>]>,
+    tcp: Untaken<TcpListener>,
+    udp: Untaken<UdpSocket>,
+}
+
+type Untaken<T> = Box<[Mutex<Option<T>>]>;
+
+fn untaken<T>(sockets: Vec<T>) -> Untaken<T> {
+    let sockets = sockets.into_iter();
+    sockets.map(|socket| Mutex::new(Some(socket))).collect()
+}
+
+fn take<T>(sockets: &Untaken<T>, worker: usize) -> Option<T> {
+    sockets
+        .get(worker)?
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
 }
 
 impl ListenSockets {
@@ -83,20 +99,29 @@ impl ListenSockets {
     #[must_use]
     pub fn tcp(sockets: Vec<TcpListener>) -> Self {
         Self {
-            tcp: sockets
-                .into_iter()
-                .map(|socket| Mutex::new(Some(socket)))
-                .collect(),
+            tcp: untaken(sockets),
+            udp: Untaken::default(),
+        }
+    }
+
+    /// Non-blocking UDP sockets of one address, one for each worker in order.
+    #[must_use]
+    pub fn udp(sockets: Vec<UdpSocket>) -> Self {
+        Self {
+            tcp: Untaken::default(),
+            udp: untaken(sockets),
         }
     }
 
     /// The worker's TCP socket; `None` if it was taken before or there are fewer sockets.
     #[must_use]
     pub fn take_tcp(&self, worker: usize) -> Option<TcpListener> {
-        self.tcp
-            .get(worker)?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        take(&self.tcp, worker)
+    }
+
+    /// The worker's UDP socket; `None` if it was taken before or there are fewer sockets.
+    #[must_use]
+    pub fn take_udp(&self, worker: usize) -> Option<UdpSocket> {
+        take(&self.udp, worker)
     }
 }

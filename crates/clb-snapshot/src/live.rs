@@ -53,6 +53,9 @@ struct WorkerPart {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     open: Mutex<OpenConnections>,
+    /// UDP.
+    datagrams_in: AtomicU64,
+    datagrams_out: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +127,10 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes from members that were passed on towards clients.
     pub bytes_out: u64,
+    /// UDP: datagrams from clients that were passed on towards members.
+    pub datagrams_in: u64,
+    /// UDP: datagrams from members that were passed on towards clients.
+    pub datagrams_out: u64,
 }
 
 impl WorkerPart {
@@ -173,6 +180,8 @@ impl Live {
                 failed: sum.failed.wrapping_add(read(&part.failed)),
                 bytes_in: sum.bytes_in.wrapping_add(read(&part.bytes_in)),
                 bytes_out: sum.bytes_out.wrapping_add(read(&part.bytes_out)),
+                datagrams_in: sum.datagrams_in.wrapping_add(read(&part.datagrams_in)),
+                datagrams_out: sum.datagrams_out.wrapping_add(read(&part.datagrams_out)),
             }
         })
     }
@@ -202,6 +211,12 @@ impl Live {
             worker,
             key,
         })
+    }
+
+    /// Counts a session in that no task serves: [`reset_all`](Self::reset_all) does not end it.
+    #[must_use]
+    pub fn count(self: &Arc<Self>, worker: usize) -> Admission {
+        Counted::new(Arc::clone(self)).count(worker)
     }
 
     /// Hands in the handle of the task that holds the admission with this key; aborts the task if
@@ -255,6 +270,15 @@ impl Counted {
         &self.0
     }
 
+    /// As [`Live::count`] for this session.
+    pub(crate) fn count(self, worker: usize) -> Admission {
+        Admission {
+            counted: self,
+            worker: u32::try_from(worker).unwrap_or(u32::MAX),
+            key: NO_KEY,
+        }
+    }
+
     /// As [`Live::admit`] for this connection.
     pub(crate) fn admit(self, worker: usize, task: AbortHandle) -> Option<Admission> {
         let (worker, key) = self.0.register(worker, Some(task))?;
@@ -271,6 +295,9 @@ impl Drop for Counted {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// The key of an admission without a place for a task.
+const NO_KEY: u32 = u32::MAX;
 
 fn widen(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
@@ -326,6 +353,18 @@ impl Admission {
         }
     }
 
+    /// Adds one datagram of `bytes` bytes that was passed on towards the member.
+    pub fn count_datagram_in(&self, bytes: u64) {
+        self.add(|part| &part.datagrams_in, 1);
+        self.add(|part| &part.bytes_in, bytes);
+    }
+
+    /// Adds one datagram of `bytes` bytes that was passed on towards the client.
+    pub fn count_datagram_out(&self, bytes: u64) {
+        self.add(|part| &part.datagrams_out, 1);
+        self.add(|part| &part.bytes_out, bytes);
+    }
+
     fn add(&self, counter: impl Fn(&WorkerPart) -> &AtomicU64, amount: u64) {
         if let Some(part) = self.counted.live().part(widen(self.worker)) {
             add(counter(part), amount);
@@ -335,6 +374,9 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        if self.key == NO_KEY {
+            return;
+        }
         if let Some(part) = self.counted.live().part(widen(self.worker)) {
             part.open().tasks.remove(widen(self.key));
         }
@@ -363,8 +405,34 @@ mod tests {
             failed: 1,
             bytes_in: 15,
             bytes_out: 7,
+            ..Totals::default()
         };
         assert_eq!(live.totals(), totals);
+    }
+
+    #[test]
+    fn a_session_without_a_task_counts_and_leaves_the_tasks_alone() {
+        let live = Arc::new(Live::new(1));
+        let connection = live.admit(0).unwrap();
+        let session = live.count(0);
+        session.count_opened();
+        session.count_datagram_in(100);
+        session.count_datagram_out(0);
+        session.count_datagram_out(40);
+        assert_eq!(live.active(), 2);
+        drop(session);
+        assert_eq!(live.active(), 1);
+        let totals = live.totals();
+        assert_eq!(
+            (totals.opened, totals.bytes_in, totals.bytes_out),
+            (1, 100, 40)
+        );
+        assert_eq!((totals.datagrams_in, totals.datagrams_out), (1, 2));
+        live.reset_all();
+        // One that is not a task's may still be counted, for nobody waits for it.
+        assert_eq!(live.count(0).worker(), 0);
+        drop(connection);
+        assert_eq!(live.active(), 0);
     }
 
     #[tokio::test]

@@ -27,6 +27,17 @@ impl TriedSet {
         Self::default()
     }
 
+    /// One member that was tried before, in this turn.
+    #[must_use]
+    pub fn of(binding: BindingId, turn: Turn) -> Self {
+        let mut tried = Self::new();
+        tried.ticket = turn.0;
+        if let Some(first) = tried.bindings.first_mut() {
+            *first = Some(binding);
+        }
+        tried
+    }
+
     /// Notes a pick that failed. Beyond [`MAX_ATTEMPTS`] nothing is noted.
     pub fn record(&mut self, pick: &Pick) {
         self.ticket = self.ticket.or(pick.ticket);
@@ -52,6 +63,11 @@ impl TriedSet {
     }
 }
 
+/// A client's turn in round robin: what it goes on from when its member fails, so that a dead
+/// member's share falls to its followers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turn(Option<u64>);
+
 /// A chosen member. It is counted as active there until this is dropped.
 #[derive(Debug)]
 pub struct Pick {
@@ -67,6 +83,12 @@ impl Pick {
     #[must_use]
     pub fn binding(&self) -> BindingId {
         self.binding
+    }
+
+    /// The turn in which it was chosen.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        Turn(self.ticket)
     }
 
     /// Where to connect to.
@@ -93,6 +115,13 @@ impl Pick {
     #[must_use]
     pub fn admit(self, worker: usize, task: AbortHandle) -> Option<Admission> {
         self.counted.admit(worker, task)
+    }
+
+    /// Makes it a session of the member that no task serves, and that the member's
+    /// [`reset_all`](MemberLive::reset_all) does not end.
+    #[must_use]
+    pub fn count(self, worker: usize) -> Admission {
+        self.counted.count(worker)
     }
 
     /// Counts a member in.

@@ -108,6 +108,22 @@ impl Pool {
         pick
     }
 
+    /// The client is still there, with the member that it belongs to: if the pool has session
+    /// persistence by address, its time starts anew. What the arguments are, see
+    /// [`pick`](Self::pick).
+    pub fn stay(
+        &self,
+        client: IpAddr,
+        binding: BindingId,
+        now_ms: u64,
+        persistence: &Persistence<PoolKey>,
+    ) {
+        if let Stickiness::Address(expire) = self.view.load().stickiness() {
+            let expire_ms = u64::from(expire.get()) * 1_000;
+            persistence.update(self.key, client, expire_ms, now_ms, |_| Some(binding.0));
+        }
+    }
+
     /// Chooses a member for a request of `client` on layer 7 (semantics.md 2 and 3): `wanted`,
     /// which a valid cookie named, if it is eligible; else the one that the scheduler gives.
     /// Members in `tried` are passed over, and so are those that failures have

@@ -188,7 +188,8 @@ impl PoolView {
     }
 
     /// The member of a binding if it may be picked.
-    pub(crate) fn eligible_member(&self, binding: BindingId) -> Option<&Member> {
+    #[must_use]
+    pub fn eligible_member(&self, binding: BindingId) -> Option<&Member> {
         let index = self.index(binding)?;
         self.members
             .get(index)

@@ -103,11 +103,8 @@ fn tls_acceptor(
 fn start_listener(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
     match listener.protocol {
         Protocol::Tcp => clb_l4::tcp::start(worker, listener),
+        Protocol::Udp => clb_l4::udp::start(worker, listener),
         Protocol::Http | Protocol::Https => clb_l7::start(worker, listener),
-        protocol => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("{protocol} listeners are not served"),
-        )),
     }
 }
 

@@ -8,9 +8,9 @@ use clb_actions::{Access, Key, Limits as GateLimits};
 use clb_config::{Config, HttpMethod};
 use clb_control::Settings;
 use clb_control::api::{ApiLimits, Prices};
-use clb_control::applier::ApplierSettings;
+use clb_control::applier::{ApplierSettings, ProbeSettings};
 use clb_model::{CertificateId, Env, FileCertificate, Instance, Limits, ProbeMethod};
-use clb_snapshot::{HttpSettings, PlaneSettings};
+use clb_snapshot::{HttpSettings, PlaneSettings, UdpSettings};
 
 use crate::credentials;
 
@@ -40,13 +40,22 @@ pub fn persistence_entries(config: &Config) -> usize {
 pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
     let pipes = (workers(config) * clb_l4::PIPE_DESCRIPTORS) as u64;
     let kept = (DESCRIPTORS_KEPT + pipes).min(descriptors / 4);
-    let by_descriptors = descriptors.saturating_sub(kept) / DESCRIPTORS_PER_CONNECTION;
+    let max_sockets = descriptors.saturating_sub(kept);
+    let by_descriptors = max_sockets / DESCRIPTORS_PER_CONNECTION;
     PlaneSettings {
         backend_connect: config.timeouts.backend_connect,
         tcp_idle: config.timeouts.tcp_idle,
         max_connections: match config.limits.connections {
             0 => by_descriptors,
             connections => connections,
+        },
+        max_sockets,
+        udp: UdpSettings {
+            idle: config.timeouts.udp_idle,
+            max_sessions: match config.limits.udp_sessions {
+                0 => u64::MAX,
+                sessions => sessions,
+            },
         },
         http: http_settings(config),
         passive_health: config.health.passive,
@@ -150,7 +159,10 @@ pub fn without_keys(config: &Config, own_sockets: Vec<SocketAddr>) -> Settings {
         applier: ApplierSettings {
             drain: config.timeouts.drain,
             task: config.timeouts.task,
-            http_method: http_method(config),
+            probes: ProbeSettings {
+                http_method: http_method(config),
+                udp_payload: config.health.udp_payload.as_ref().into(),
+            },
         },
     }
 }

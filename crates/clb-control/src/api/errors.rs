@@ -17,7 +17,6 @@ pub(super) fn from_model(error: ModelError, instead: &str) -> ApiError {
         ModelError::WrongFamily { .. } => {
             ApiError::parameter(format!("{message}: use {instead} for it"))
         }
-        ModelError::NotAvailable(_) => ApiError::not_supported(message),
         ModelError::Contradiction(_)
         | ModelError::NotBound { .. }
         | ModelError::TargetNotBound { .. }

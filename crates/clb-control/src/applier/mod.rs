@@ -43,14 +43,32 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 const RESET_TIME: Duration = Duration::from_secs(2);
 
 /// Settings that may change while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplierSettings {
     /// `timeouts.drain`
     pub drain: Duration,
     /// `timeouts.task`
     pub task: Duration,
-    /// `[health] http_method`
+    /// What probes do that are not told.
+    pub probes: ProbeSettings,
+}
+
+/// `[health]`: what probes do that are not told by their listener or rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// `http_method`
     pub http_method: ProbeMethod,
+    /// `udp_payload`
+    pub udp_payload: Arc<[u8]>,
+}
+
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self {
+            http_method: ProbeMethod::Get,
+            udp_payload: Arc::default(),
+        }
+    }
 }
 
 /// What the applier is told beside the feed.
@@ -130,7 +148,11 @@ impl Applier {
         pending.into_iter().for_each(|task| tasks.put(task));
         let stats = Arc::new(Stats::default());
         let applier = Self {
-            plane: Plane::new(state, Arc::clone(&parts.board), parts.settings.http_method),
+            plane: Plane::new(
+                state,
+                Arc::clone(&parts.board),
+                parts.settings.probes.clone(),
+            ),
             health: Health::new(parts.live),
             engine: parts.engine,
             board: parts.board,
@@ -182,8 +204,8 @@ impl Applier {
                 biased;
                 order = self.orders.recv() => match order {
                     Some(Order::Settings(settings)) => {
+                        self.plane.set_probes(&settings.probes, &mut self.health);
                         self.settings = settings;
-                        self.plane.set_http_method(settings.http_method, &mut self.health);
                     }
                     Some(Order::Stop(done)) => {
                         self.stop().await;

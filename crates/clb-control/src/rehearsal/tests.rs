@@ -60,7 +60,7 @@ fn settings() -> Settings {
         applier: ApplierSettings {
             drain: std::time::Duration::ZERO,
             task: std::time::Duration::from_secs(60),
-            http_method: clb_model::ProbeMethod::Get,
+            probes: crate::applier::ProbeSettings::default(),
         },
     }
 }
@@ -70,8 +70,10 @@ fn plane_settings() -> PlaneSettings {
         backend_connect: std::time::Duration::from_secs(1),
         tcp_idle: std::time::Duration::from_secs(1),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         passive_health: true,
         http: HttpSettings::default(),
+        udp: clb_snapshot::UdpSettings::default(),
     }
 }
 

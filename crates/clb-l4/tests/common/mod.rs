@@ -10,6 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use clb_l4::worker::Worker;
 use clb_model::{BindingId, LbId, ListenerId, Protocol, Scheduler, Weight};
 use clb_snapshot::{
     Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
@@ -26,7 +27,9 @@ pub fn settings() -> PlaneSettings {
         backend_connect: Duration::from_secs(10),
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         http: HttpSettings::default(),
+        udp: clb_snapshot::UdpSettings::default(),
         passive_health: true,
     }
 }
@@ -41,7 +44,11 @@ impl Plane {
         let board = Arc::new(Board::new(WORKERS, settings, 1_000));
         let workers = (0..WORKERS)
             .map(|index| {
-                clb_l4::spawn_worker(index, Arc::clone(&board), clb_l4::tcp::start).unwrap()
+                let start = |worker: &Worker, listener: Arc<Listener>| match listener.protocol {
+                    Protocol::Udp => clb_l4::udp::start(worker, listener),
+                    _ => clb_l4::tcp::start(worker, listener),
+                };
+                clb_l4::spawn_worker(index, Arc::clone(&board), start).unwrap()
             })
             .collect();
         Self { board, workers }
@@ -67,6 +74,13 @@ impl Plane {
         self.publish(|snapshot| snapshot.insert(Arc::clone(&served.listener)));
         served
     }
+
+    /// The same for a UDP listener.
+    pub fn listen_udp(&self, members: &[(SocketAddr, i64)]) -> Served {
+        let served = Served::bind_udp(members);
+        self.publish(|snapshot| snapshot.insert(Arc::clone(&served.listener)));
+        served
+    }
 }
 
 impl Drop for Plane {
@@ -87,10 +101,25 @@ pub struct Served {
 
 impl Served {
     pub fn bind(members: &[(SocketAddr, i64)]) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
         let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
         let addr = sockets[0].local_addr().unwrap();
+        Self::new(members, Protocol::Tcp, addr, ListenSockets::tcp(sockets))
+    }
+
+    pub fn bind_udp(members: &[(SocketAddr, i64)]) -> Self {
+        let sockets = clb_net::udp::bind_group((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
+        let addr = sockets[0].local_addr().unwrap();
+        Self::new(members, Protocol::Udp, addr, ListenSockets::udp(sockets))
+    }
+
+    fn new(
+        members: &[(SocketAddr, i64)],
+        protocol: Protocol,
+        addr: SocketAddr,
+        sockets: ListenSockets,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = ListenerId::from_number(NEXT.fetch_add(1, Ordering::Relaxed));
         let lives: Vec<_> = members
             .iter()
             .map(|&(addr, _)| (addr, Arc::new(Live::new(WORKERS))))
@@ -99,17 +128,17 @@ impl Served {
             .iter()
             .map(|&(_, weight)| (weight, MemberHealth::Off))
             .collect();
-        let view = view(&lives, &weights);
+        let view = view(&lives, &weights, Stickiness::Off);
         let listener = Arc::new(Listener {
             id,
             lb: LbId::from_number(1),
             addr,
-            protocol: Protocol::Tcp,
+            protocol,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, WORKERS))),
             live: Arc::new(Live::new(WORKERS)),
             unruled: Arc::new(RuleLive::new(WORKERS)),
             tls: None,
-            sockets: Arc::new(ListenSockets::tcp(sockets)),
+            sockets: Arc::new(sockets),
         });
         Self {
             listener,
@@ -119,11 +148,19 @@ impl Served {
     }
 
     pub fn set_members(&self, members: &[(i64, MemberHealth)]) {
-        self.listener
-            .service
-            .pool()
-            .unwrap()
-            .set_view(view(&self.members, members));
+        self.set_sticky_members(members, Stickiness::Off);
+    }
+
+    pub fn set_sticky_members(&self, members: &[(i64, MemberHealth)], stickiness: Stickiness) {
+        let view = view(&self.members, members, stickiness);
+        self.listener.service.pool().unwrap().set_view(view);
+    }
+
+    /// Makes it one backend, at this address.
+    pub fn set_backend(&self, addr: SocketAddr) {
+        let members = [(addr, Arc::new(Live::new(WORKERS)))];
+        let view = view(&members, &[(10, MemberHealth::Off)], Stickiness::Off);
+        self.listener.service.pool().unwrap().set_view(view);
     }
 
     pub fn member(&self, index: usize) -> &Arc<Live> {
@@ -141,7 +178,11 @@ impl Served {
     }
 }
 
-fn view(members: &[(SocketAddr, Arc<Live>)], weights: &[(i64, MemberHealth)]) -> PoolView {
+fn view(
+    members: &[(SocketAddr, Arc<Live>)],
+    weights: &[(i64, MemberHealth)],
+    stickiness: Stickiness,
+) -> PoolView {
     let members = (0..)
         .zip(members)
         .zip(weights)
@@ -153,7 +194,7 @@ fn view(members: &[(SocketAddr, Arc<Live>)], weights: &[(i64, MemberHealth)]) ->
             live: Arc::clone(live),
         })
         .collect();
-    PoolView::build(Scheduler::Wrr, Stickiness::Off, members)
+    PoolView::build(Scheduler::Wrr, stickiness, members)
 }
 
 /// Nothing in a test waits for ever.

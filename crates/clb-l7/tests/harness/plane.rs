@@ -218,7 +218,9 @@ fn plane_settings(settings: &Settings) -> PlaneSettings {
         backend_connect: patience(),
         tcp_idle: patience(),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         http: settings.clone(),
+        udp: clb_snapshot::UdpSettings::default(),
         // Rows make backends fail; what that does to later picks is tested elsewhere.
         passive_health: false,
     }

@@ -126,7 +126,6 @@ fn create(
     let mut certificates = Certificates::new(state);
     let mut made = Vec::new();
     for new in wanted {
-        check_available(new.protocol)?;
         let service = match &new.settings {
             None => ListenerService::RULES,
             Some(settings) => {
@@ -170,16 +169,6 @@ fn create(
         Object::Counters(counters),
     ));
     Ok(changes)
-}
-
-fn check_available(protocol: Protocol) -> Result<(), ModelError> {
-    match protocol {
-        Protocol::Http | Protocol::Https | Protocol::Tcp => Ok(()),
-        other => Err(ModelError::NotAvailable(format!(
-            "protocol={} ({other}): not available yet, this version has HTTP (1), TCP (2) and HTTPS (4) listeners",
-            other.number()
-        ))),
-    }
 }
 
 /// ModifyForwardLBSeventhListener

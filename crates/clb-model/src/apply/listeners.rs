@@ -34,7 +34,6 @@ pub(super) fn create(
                 new.protocol.number()
             )));
         }
-        check_available(new.protocol)?;
         let listener = Listener {
             id: new.id,
             load_balancer: id,
@@ -89,16 +88,6 @@ pub(super) fn create(
         changes,
         load_balancers: vec![id],
     })
-}
-
-fn check_available(protocol: Protocol) -> Result<(), ModelError> {
-    match protocol {
-        Protocol::Tcp | Protocol::Http | Protocol::Https => Ok(()),
-        other => Err(ModelError::NotAvailable(format!(
-            "protocol={} ({other}): not available yet, this version has HTTP (1), TCP (2) and HTTPS (4) listeners",
-            other.number()
-        ))),
-    }
 }
 
 /// The rules that hold for a listener as it is after a creation or change.

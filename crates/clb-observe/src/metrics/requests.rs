@@ -167,9 +167,11 @@ mod tests {
     fn board() -> Arc<Board> {
         let settings = PlaneSettings {
             http: clb_snapshot::HttpSettings::default(),
+            udp: clb_snapshot::UdpSettings::default(),
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections: 1,
+            max_sockets: u64::MAX,
             passive_health: true,
         };
         Arc::new(Board::new(2, settings, 0))

@@ -71,9 +71,11 @@ mod tests {
     fn handshakes_are_told_by_listener_and_reason() {
         let settings = PlaneSettings {
             http: HttpSettings::default(),
+            udp: clb_snapshot::UdpSettings::default(),
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections: 1,
+            max_sockets: u64::MAX,
             passive_health: true,
         };
         let board = Arc::new(Board::new(1, settings, 0));

@@ -18,9 +18,11 @@ impl Fixture {
     fn new(scheduler: Scheduler, weights: &[i64]) -> Self {
         let settings = PlaneSettings {
             http: crate::HttpSettings::default(),
+            udp: crate::UdpSettings::default(),
             backend_connect: Duration::from_secs(3),
             tcp_idle: Duration::from_secs(900),
             max_connections: u64::MAX,
+            max_sockets: u64::MAX,
             passive_health: true,
         };
         let fixture = Self {

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clb_model::{
-    BindingId, Change, Listener as Model, ListenerId, ListenerService, Object, PoolKey,
-    ProbeMethod, RuleId, State,
+    BindingId, Change, Listener as Model, ListenerId, ListenerService, Object, PoolKey, RuleId,
+    State,
 };
 use clb_routing::Router;
 use clb_snapshot::{
@@ -18,6 +18,7 @@ use clb_snapshot::{
     Snapshot,
 };
 
+use super::ProbeSettings;
 use super::health::Health;
 
 pub(super) use pools::CheckedMember;
@@ -34,8 +35,7 @@ pub(super) struct Plane {
     rules: HashMap<RuleId, Arc<Rule>>,
     /// Listeners of the stored state whose port could not be bound at start, with the reason.
     unbound: BTreeMap<ListenerId, String>,
-    /// `[health] http_method`
-    http_method: ProbeMethod,
+    probes: ProbeSettings,
 }
 
 /// The live state of what a change removed: its connections are drained.
@@ -51,7 +51,7 @@ struct Bound {
 
 impl Plane {
     /// Nothing served yet.
-    pub(super) fn new(state: State, board: Arc<Board>, http_method: ProbeMethod) -> Self {
+    pub(super) fn new(state: State, board: Arc<Board>, probes: ProbeSettings) -> Self {
         Self {
             state,
             snapshot: Snapshot::clone(&board.snapshot()),
@@ -60,7 +60,7 @@ impl Plane {
             members: BTreeMap::new(),
             rules: HashMap::new(),
             unbound: BTreeMap::new(),
-            http_method,
+            probes,
         }
     }
 
@@ -181,11 +181,14 @@ impl Plane {
         // First, for a port must not be taken in vain.
         let tls = self.handshakes(listener)?;
         let addr = SocketAddr::new(lb.vip, listener.port.get());
-        let sockets = clb_net::bind_listeners(addr, self.board.workers().len())
-            .map_err(|error| format!("{addr} can not be bound: {error}"))?;
+        let workers = self.board.workers().len();
+        let sockets = match listener.protocol.is_udp() {
+            true => clb_net::udp::bind_group(addr, workers).map(ListenSockets::udp),
+            false => clb_net::bind_listeners(addr, workers).map(ListenSockets::tcp),
+        };
         Ok(Bound {
             addr,
-            sockets: ListenSockets::tcp(sockets),
+            sockets: sockets.map_err(|error| format!("{addr} can not be bound: {error}"))?,
             tls,
         })
     }

@@ -13,6 +13,7 @@ use clb_model::{
 use clb_snapshot::{Live, Member, MemberLive, Pool, PoolView, Stickiness};
 
 use super::Plane;
+use crate::applier::ProbeSettings;
 use crate::applier::health::Health;
 
 /// A member whose pool's health check is on.
@@ -109,11 +110,12 @@ impl Plane {
         }
     }
 
-    /// Takes over what HTTP probes ask that do not say it themselves.
-    pub(in crate::applier) fn set_http_method(&mut self, method: ProbeMethod, health: &mut Health) {
-        if std::mem::replace(&mut self.http_method, method) == method {
+    /// Takes over what probes do that are not told.
+    pub(in crate::applier) fn set_probes(&mut self, probes: &ProbeSettings, health: &mut Health) {
+        if self.probes == *probes {
             return;
         }
+        self.probes = probes.clone();
         for pool in self.all_pools() {
             health.set(self.checked_members(pool), pool);
         }
@@ -172,6 +174,7 @@ impl Plane {
         };
         let health = &spec.settings.health;
         let kind = match &health.http {
+            None if spec.protocol.is_udp() => ProbeKind::Udp(Arc::clone(&self.probes.udp_payload)),
             None => ProbeKind::Tcp,
             Some(http) => self.http_probe(http, spec.domain),
         };
@@ -186,7 +189,7 @@ impl Plane {
     }
 
     fn http_probe(&self, http: &HttpCheck, domain: Option<&DomainPattern>) -> ProbeKind {
-        let method = match http.method.unwrap_or(self.http_method) {
+        let method = match http.method.unwrap_or(self.probes.http_method) {
             ProbeMethod::Get => HttpMethod::Get,
             ProbeMethod::Head => HttpMethod::Head,
         };

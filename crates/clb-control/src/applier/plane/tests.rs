@@ -14,6 +14,7 @@ use clb_snapshot::{HttpSettings, MemberHealth, PlaneSettings, Routed};
 use clb_store::LiveStore;
 
 use super::*;
+use clb_model::ProbeMethod;
 
 mod redirects;
 mod tls;
@@ -26,8 +27,10 @@ fn board() -> Arc<Board> {
         backend_connect: std::time::Duration::from_secs(1),
         tcp_idle: std::time::Duration::from_secs(1),
         max_connections: u64::MAX,
+        max_sockets: u64::MAX,
         passive_health: true,
         http: HttpSettings::default(),
+        udp: clb_snapshot::UdpSettings::default(),
     };
     Arc::new(Board::new(WORKERS, settings, 10))
 }
@@ -91,7 +94,7 @@ impl Bench {
         let ahead = State::new(Counters::new(7));
         let dir = tempfile::tempdir().unwrap();
         let mut bench = Self {
-            plane: Plane::new(ahead.clone(), board(), ProbeMethod::Get),
+            plane: Plane::new(ahead.clone(), board(), ProbeSettings::default()),
             ahead,
             env: Env {
                 public_vips: vec!["127.0.0.0/30".parse().unwrap()],
@@ -351,9 +354,11 @@ fn probes_ask_what_the_rule_says_and_else_what_the_configuration_says() {
         named,
     ]);
     bench.bind(None, 1);
-    bench
-        .plane
-        .set_http_method(ProbeMethod::Head, &mut bench.health);
+    let probes = ProbeSettings {
+        http_method: ProbeMethod::Head,
+        ..ProbeSettings::default()
+    };
+    bench.plane.set_probes(&probes, &mut bench.health);
     let rules: Vec<_> = bench.ahead.rules().map(|rule| rule.id).collect();
     let kinds: Vec<ProbeKind> = rules
         .iter()
@@ -440,9 +445,13 @@ fn a_start_serves_what_is_stored_and_a_port_that_is_free_again() {
     let stored = bench.ahead.clone();
     let port = stored.listeners().next().unwrap().port.get();
     // The old process is gone, and another program has the port.
-    bench.plane = Plane::new(State::new(Counters::new(7)), board(), ProbeMethod::Get);
+    bench.plane = Plane::new(
+        State::new(Counters::new(7)),
+        board(),
+        ProbeSettings::default(),
+    );
     let holder = TcpListener::bind((lb, port)).unwrap();
-    bench.plane = Plane::new(stored, board(), ProbeMethod::Get);
+    bench.plane = Plane::new(stored, board(), ProbeSettings::default());
     bench.plane.start(&mut bench.health, NOW.0);
     assert_eq!(bench.plane.unbound(), 1);
     // Meanwhile things change.

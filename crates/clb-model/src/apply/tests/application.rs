@@ -237,14 +237,6 @@ fn tcp_and_http_exclude_each_other() {
     }
     let twice = listen(vec![http_listener(90), tcp_listener(90)]);
     assert!(matches!(twice, Err(ModelError::PortTaken { by: None, .. })));
-    let udp = NewApplicationListener {
-        protocol: Protocol::Udp,
-        ..http_listener(90)
-    };
-    assert!(matches!(
-        listen(vec![udp]),
-        Err(ModelError::NotAvailable(_))
-    ));
     let many = listen(vec![http_listener(90), http_listener(91)]);
     assert!(matches!(many, Err(ModelError::Limit { .. })));
     listen(vec![http_listener(90)]).unwrap();

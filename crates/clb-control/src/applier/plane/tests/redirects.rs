@@ -139,8 +139,12 @@ fn a_start_serves_redirects() {
     let before = bench.redirect("a.com");
     assert!(before.is_some());
     // The old process is gone.
-    bench.plane = Plane::new(State::new(Counters::new(7)), board(), ProbeMethod::Get);
-    bench.plane = Plane::new(stored, board(), ProbeMethod::Get);
+    bench.plane = Plane::new(
+        State::new(Counters::new(7)),
+        board(),
+        ProbeSettings::default(),
+    );
+    bench.plane = Plane::new(stored, board(), ProbeSettings::default());
     bench.plane.start(&mut bench.health, NOW.0);
     bench.plane.publish();
     assert_eq!(

@@ -1,0 +1,314 @@
+//! Which socket a session's datagrams go through.
+//!
+//! An answer comes to a socket from a backend's address, and by these two the session is found. So
+//! a socket carries as many sessions as there are backends, and a listener needs as many sockets
+//! as its busiest backend has sessions: with one for each session, the limit of descriptors would
+//! be that of sessions, and each new session would cost four system calls.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use slab::Slab;
+
+/// What sockets differ by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    /// Of IPv6, else IPv4.
+    pub(crate) is_v6: bool,
+    /// The hops that its datagrams have before them.
+    pub(crate) hops: u8,
+}
+
+/// The sockets themselves, named by numbers.
+pub(crate) trait Sockets {
+    /// Opens a socket under a number that is not in use; false if there can not be one.
+    fn open(&mut self, number: u32, kind: Kind) -> bool;
+
+    /// Closes it.
+    fn close(&mut self, number: u32);
+}
+
+/// The sockets of one listener on one worker, and what they are used for.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    sockets: Slab<Socket>,
+    /// By kind: sockets at their positions, `None` where one was closed.
+    positions: HashMap<Kind, Vec<Option<u32>>>,
+    targets: HashMap<(Kind, SocketAddr), Target>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    kind: Kind,
+    position: usize,
+    sessions: u32,
+    /// When the last session left it.
+    unused_since: u64,
+}
+
+/// A backend: which positions it has sessions at.
+#[derive(Debug, Default)]
+struct Target {
+    sessions: u32,
+    /// It never had a session at this position and those behind it.
+    next: usize,
+    /// Positions that are free again. The first ones are taken first, so that few sockets are used
+    /// and the others can be closed.
+    free: BTreeSet<usize>,
+    /// Positions that a session has left, with the time from when they are free: an answer to it
+    /// that is late must not reach another client.
+    cooling: VecDeque<(u64, usize)>,
+}
+
+impl Paths {
+    /// A socket for a new session with a backend: no other session with it has the socket. `None`
+    /// if there can not be one.
+    pub(crate) fn take(
+        &mut self,
+        now: u64,
+        kind: Kind,
+        to: SocketAddr,
+        io: &mut impl Sockets,
+    ) -> Option<u32> {
+        let target = self.targets.entry((kind, to)).or_default();
+        target.cool_down(now);
+        let places = self.positions.entry(kind).or_default();
+        let position = target.free.pop_first().unwrap_or_else(|| {
+            target.next += 1;
+            target.next - 1
+        });
+        if places.len() <= position {
+            places.resize(position + 1, None);
+        }
+        let socket_at = |position: usize| places.get(position).copied().flatten();
+        let number = match socket_at(position) {
+            Some(number) => number,
+            None => {
+                let entry = self.sockets.vacant_entry();
+                let number = u32::try_from(entry.key()).ok()?;
+                if io.open(number, kind) {
+                    entry.insert(Socket {
+                        kind,
+                        position,
+                        sessions: 0,
+                        unused_since: now,
+                    });
+                    if let Some(place) = places.get_mut(position) {
+                        *place = Some(number);
+                    }
+                    number
+                } else {
+                    target.free.insert(position);
+                    // Of those that are open, one that is free, or else that will be soonest.
+                    let is_open = |position: usize| socket_at(position).is_some();
+                    let free = target.free.iter().copied().find(|free| is_open(*free));
+                    let position = match free {
+                        Some(free) => {
+                            target.free.remove(&free);
+                            free
+                        }
+                        None => {
+                            let mut cooling = target.cooling.iter();
+                            let soonest = cooling.position(|(_, position)| is_open(*position))?;
+                            target.cooling.remove(soonest)?.1
+                        }
+                    };
+                    socket_at(position)?
+                }
+            }
+        };
+        target.sessions += 1;
+        self.sockets.get_mut(index(number))?.sessions += 1;
+        Some(number)
+    }
+
+    /// A session no longer has this socket; another one with the same backend gets it not before
+    /// `free_at`, unless there can be no other socket.
+    pub(crate) fn release(&mut self, now: u64, number: u32, to: SocketAddr, free_at: u64) {
+        let Some(socket) = self.sockets.get_mut(index(number)) else {
+            return;
+        };
+        socket.sessions = socket.sessions.saturating_sub(1);
+        socket.unused_since = now;
+        if let Some(target) = self.targets.get_mut(&(socket.kind, to)) {
+            target.sessions = target.sessions.saturating_sub(1);
+            target.cooling.push_back((free_at, socket.position));
+        }
+    }
+
+    /// What kind of socket it is.
+    pub(crate) fn kind(&self, number: u32) -> Option<Kind> {
+        self.sockets.get(index(number)).map(|socket| socket.kind)
+    }
+
+    /// Closes sockets that had no session for `unused_ms`, and forgets backends without sessions.
+    pub(crate) fn sweep(&mut self, now: u64, unused_ms: u64, io: &mut impl Sockets) {
+        let positions = &mut self.positions;
+        self.sockets.retain(|number, socket| {
+            let is_kept =
+                socket.sessions > 0 || now < socket.unused_since.saturating_add(unused_ms);
+            if !is_kept {
+                let places = positions.entry(socket.kind).or_default();
+                if let Some(place) = places.get_mut(socket.position) {
+                    *place = None;
+                }
+                if let Ok(number) = u32::try_from(number) {
+                    io.close(number);
+                }
+            }
+            is_kept
+        });
+        self.targets.retain(|_, target| {
+            target.cool_down(now);
+            target.sessions > 0 || !target.cooling.is_empty()
+        });
+        if self.targets.is_empty() {
+            // Nobody names a position any more.
+            self.positions
+                .retain(|_, places| places.iter().any(Option::is_some));
+        }
+    }
+
+    /// Closes all.
+    pub(crate) fn clear(&mut self, io: &mut impl Sockets) {
+        for (number, _) in &self.sockets {
+            if let Ok(number) = u32::try_from(number) {
+                io.close(number);
+            }
+        }
+        *self = Self::default();
+    }
+
+    /// Sockets that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.sockets.len()
+    }
+}
+
+impl Target {
+    fn cool_down(&mut self, now: u64) {
+        while let Some(&(free_at, position)) = self.cooling.front()
+            && free_at <= now
+        {
+            self.cooling.pop_front();
+            self.free.insert(position);
+        }
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sockets that open as long as there is room.
+    struct Room {
+        open: BTreeSet<u32>,
+        limit: usize,
+    }
+
+    impl Sockets for Room {
+        fn open(&mut self, number: u32, _: Kind) -> bool {
+            let has_room = self.open.len() < self.limit;
+            assert!(!has_room || self.open.insert(number), "{number} is in use");
+            has_room
+        }
+
+        fn close(&mut self, number: u32) {
+            assert!(self.open.remove(&number), "{number} is not in use");
+        }
+    }
+
+    const KIND: Kind = Kind {
+        is_v6: false,
+        hops: 56,
+    };
+
+    fn room(limit: usize) -> Room {
+        let open = BTreeSet::new();
+        Room { open, limit }
+    }
+
+    fn backend(number: u16) -> SocketAddr {
+        ([192, 0, 2, 1], number).into()
+    }
+
+    #[test]
+    fn sessions_with_different_backends_share_sockets() {
+        let (mut paths, mut room) = (Paths::default(), room(100));
+        for count in 0..10 {
+            for number in 1..=7 {
+                let socket = paths.take(0, KIND, backend(number), &mut room);
+                assert_eq!(socket, Some(count));
+            }
+        }
+        assert_eq!(room.open.len(), 10);
+        // Another kind has sockets of its own.
+        let kind = Kind { hops: 48, ..KIND };
+        assert_eq!(paths.take(0, kind, backend(1), &mut room), Some(10));
+        assert_eq!(paths.kind(10), Some(kind));
+    }
+
+    #[test]
+    fn a_socket_is_given_to_the_same_backend_again_after_its_time_only() {
+        let (mut paths, mut room) = (Paths::default(), room(100));
+        let to = backend(1);
+        assert_eq!(paths.take(0, KIND, to, &mut room), Some(0));
+        paths.release(5, 0, to, 15);
+        assert_eq!(paths.take(14, KIND, to, &mut room), Some(1));
+        assert_eq!(paths.take(14, KIND, backend(2), &mut room), Some(0));
+        assert_eq!(paths.take(15, KIND, to, &mut room), Some(0));
+        assert_eq!(paths.take(15, KIND, to, &mut room), Some(2));
+    }
+
+    #[test]
+    fn without_another_socket_the_one_that_was_left_first_is_taken() {
+        let (mut paths, mut room) = (Paths::default(), room(2));
+        let to = backend(1);
+        let numbers = [(); 3].map(|()| paths.take(0, KIND, to, &mut room));
+        assert_eq!(numbers, [Some(0), Some(1), None]);
+        paths.release(1, 1, to, 100);
+        paths.release(2, 0, to, 100);
+        let numbers = [(); 3].map(|()| paths.take(3, KIND, to, &mut room));
+        assert_eq!(numbers, [Some(1), Some(0), None]);
+        assert_eq!(paths.take(3, KIND, backend(2), &mut room), Some(0));
+    }
+
+    #[test]
+    fn unused_sockets_are_closed_and_their_places_serve_again() {
+        let (mut paths, mut room) = (Paths::default(), room(100));
+        let to = backend(1);
+        for _ in 0..5 {
+            paths.take(0, KIND, to, &mut room);
+        }
+        for number in [0, 1, 3] {
+            paths.release(10, number, to, 20);
+        }
+        paths.sweep(19, 10, &mut room);
+        assert_eq!(room.open.len(), 5);
+        paths.sweep(20, 10, &mut room);
+        assert_eq!((room.open.len(), paths.open()), (2, 2));
+        // A new one at the first position, whatever its number.
+        let number = paths.take(20, KIND, to, &mut room).unwrap();
+        assert!(room.open.contains(&number) && room.open.len() == 3);
+        paths.clear(&mut room);
+        assert!(room.open.is_empty());
+        assert_eq!(paths.take(20, KIND, to, &mut room), Some(0));
+    }
+
+    #[test]
+    fn backends_without_sessions_are_forgotten() {
+        let (mut paths, mut room) = (Paths::default(), room(1));
+        for number in 1..=50 {
+            let socket = paths.take(0, KIND, backend(number), &mut room);
+            paths.release(0, socket.unwrap(), backend(number), 10);
+        }
+        paths.sweep(9, 10, &mut room);
+        assert_eq!(paths.targets.len(), 50);
+        paths.sweep(10, 10, &mut room);
+        assert_eq!((paths.targets.len(), paths.positions.len()), (0, 0));
+    }
+}

@@ -1,0 +1,248 @@
+//! The world of a listener's sessions: its pool, its sockets towards backends, the board.
+
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use clb_model::BindingId;
+use clb_snapshot::{
+    Admission, Board, ListenerLive, Pool, PoolView, Refusal, Stickiness, TriedSet, Turn, UdpDrop,
+    UdpSessionPermit, UdpSocketPermit,
+};
+use tokio::net::UdpSocket;
+use tokio::task::{AbortHandle, spawn_local};
+
+use super::paths::{Kind, Sockets};
+use super::serve::{Proxy, read_answers};
+use super::sessions::{Choice, World};
+use crate::accept::count_exhausted;
+use crate::worker::Worker;
+
+/// A session's share of the counts of its listener and of the board.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) admission: Admission,
+    _permit: UdpSessionPermit,
+}
+
+/// A socket towards backends.
+struct Towards {
+    socket: Rc<UdpSocket>,
+    /// The task that reads what comes back.
+    reader: AbortHandle,
+    drops: DropCount,
+    _permit: UdpSocketPermit,
+}
+
+impl Drop for Towards {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// What the kernel dropped at one socket, as far as it was counted.
+#[derive(Debug, Default)]
+pub(super) struct DropCount(u32);
+
+impl DropCount {
+    /// Counts what was dropped since the last call.
+    pub(super) fn update(&mut self, socket: &UdpSocket, board: &Board) {
+        let Ok(total) = clb_net::udp::dropped(socket) else {
+            return;
+        };
+        let new = total.wrapping_sub(std::mem::replace(&mut self.0, total));
+        if new > 0 {
+            board.udp.count_dropped(UdpDrop::ReceiveBuffer, new.into());
+        }
+    }
+}
+
+pub(super) struct Plane {
+    proxy: Weak<Proxy>,
+    worker: Worker,
+    live: Arc<ListenerLive>,
+    pool: Arc<Pool>,
+    view: Arc<PoolView>,
+    version: u64,
+    sockets: Vec<Option<Towards>>,
+    /// The number of the socket whose drops are counted next.
+    counted: usize,
+}
+
+impl Plane {
+    pub(super) fn new(
+        proxy: Weak<Proxy>,
+        worker: Worker,
+        live: Arc<ListenerLive>,
+        pool: Arc<Pool>,
+    ) -> Self {
+        let view = Arc::clone(&pool.view());
+        Self {
+            proxy,
+            worker,
+            live,
+            pool,
+            view,
+            version: 0,
+            sockets: Vec::new(),
+            counted: 0,
+        }
+    }
+
+    /// Takes over what the pool is like now; before each batch, so that sessions of one batch see
+    /// the same.
+    pub(super) fn refresh(&mut self) {
+        let view = self.pool.view();
+        if !Arc::ptr_eq(&view, &self.view) {
+            self.view = Arc::clone(&view);
+            self.version += 1;
+        }
+    }
+
+    pub(super) fn socket(&self, number: u32) -> Option<Rc<UdpSocket>> {
+        let towards = self.sockets.get(usize::try_from(number).ok()?)?;
+        towards.as_ref().map(|towards| Rc::clone(&towards.socket))
+    }
+
+    /// Counts what the kernel dropped at the next `most` sockets.
+    pub(super) fn count_drops(&mut self, most: usize) {
+        let board = self.worker.board();
+        for _ in 0..most.min(self.sockets.len()) {
+            self.counted = (self.counted + 1) % self.sockets.len();
+            if let Some(Some(towards)) = self.sockets.get_mut(self.counted) {
+                towards.drops.update(&towards.socket, board);
+            }
+        }
+    }
+
+    fn board(&self) -> &Arc<Board> {
+        self.worker.board()
+    }
+}
+
+impl Sockets for Plane {
+    fn open(&mut self, number: u32, kind: Kind) -> bool {
+        let Some(permit) = self.board().udp_socket() else {
+            return false;
+        };
+        let socket = clb_net::udp::open(kind.is_v6, kind.hops).and_then(UdpSocket::from_std);
+        let socket = match socket {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => {
+                match clb_net::exhausted(&error) {
+                    Some(what) => drop(count_exhausted(self.board(), what, &error)),
+                    None => tracing::warn!(%error, "a UDP socket could not be opened"),
+                }
+                return false;
+            }
+        };
+        let Some(proxy) = self.proxy.upgrade() else {
+            return false;
+        };
+        let reader = spawn_local(read_answers(proxy, number, Rc::clone(&socket)));
+        let Ok(index) = usize::try_from(number) else {
+            return false;
+        };
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        if let Some(place) = self.sockets.get_mut(index) {
+            *place = Some(Towards {
+                socket,
+                reader: reader.abort_handle(),
+                drops: DropCount::default(),
+                _permit: permit,
+            });
+        }
+        true
+    }
+
+    fn close(&mut self, number: u32) {
+        let Some(place) = usize::try_from(number)
+            .ok()
+            .and_then(|index| self.sockets.get_mut(index))
+        else {
+            return;
+        };
+        if let Some(mut towards) = place.take() {
+            towards.drops.update(&towards.socket, self.worker.board());
+        }
+        while let Some(None) = self.sockets.last() {
+            self.sockets.pop();
+        }
+    }
+}
+
+impl World for Plane {
+    type Member = Admission;
+    type Place = Place;
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn keeps(&self, binding: BindingId) -> Option<SocketAddr> {
+        Some(self.view.eligible_member(binding)?.addr)
+    }
+
+    fn pick(
+        &mut self,
+        client: SocketAddr,
+        now: u64,
+        failed: Option<(BindingId, Turn)>,
+    ) -> Option<Choice<Admission>> {
+        let persistence = &self.board().persistence;
+        let tried =
+            failed.map_or_else(TriedSet::new, |(binding, turn)| TriedSet::of(binding, turn));
+        let pick = self.pool.pick(client.ip(), now, persistence, &tried);
+        let pick = pick.or_else(|| {
+            // Nobody else: perhaps it is there again.
+            let anyone = TriedSet::new();
+            failed.and_then(|_| self.pool.pick(client.ip(), now, persistence, &anyone))
+        })?;
+        let (binding, turn, to) = (pick.binding(), pick.turn(), pick.addr());
+        let member = pick.count(self.worker.index());
+        member.count_opened();
+        Some(Choice {
+            binding,
+            turn,
+            to,
+            member,
+        })
+    }
+
+    fn stay(&mut self, client: SocketAddr, binding: BindingId, now: u64) {
+        if matches!(self.view.stickiness(), Stickiness::Address(_)) {
+            let persistence = &self.board().persistence;
+            self.pool.stay(client.ip(), binding, now, persistence);
+        }
+    }
+
+    fn admit(&mut self) -> Option<Place> {
+        let permit = self.board().udp_session()?;
+        let admission = self.live.count(self.worker.index());
+        admission.count_opened();
+        Some(Place {
+            admission,
+            _permit: permit,
+        })
+    }
+}
+
+/// Counts a datagram of a client that goes nowhere.
+pub(super) fn count_denied(board: &Board, denied: super::sessions::Denied) {
+    use super::sessions::Denied;
+    let reason = match denied {
+        Denied::Sessions => Refusal::UdpSessions,
+        Denied::Sockets => Refusal::Descriptors,
+        Denied::NoBackend => Refusal::NoBackend,
+        Denied::Hops => return board.udp.count_dropped(UdpDrop::Hops, 1),
+    };
+    board.refused.count(reason);
+}
+
+/// The time that sessions go by.
+pub(super) fn now_ms(board: &Board) -> u64 {
+    board.millis_at(Instant::now())
+}

@@ -1,0 +1,415 @@
+//! Receiving and sending.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use clb_net::exhausted;
+use clb_net::udp::{BATCH, Batch, Outgoing, take_undelivered};
+use clb_snapshot::{Admission, Board, Listener, UdpDrop};
+use smallvec::SmallVec;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::plane::{DropCount, Place, Plane, count_denied, now_ms};
+use super::sessions::Sessions;
+use crate::worker::{ListenerCell, Running, Worker};
+
+/// Batches that one socket may have before others have their turn.
+const BATCHES_PER_TURN: usize = 8;
+
+/// How often idle sessions are looked for. They are over when their time is; this is only when
+/// their memory and sockets are given back.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Sockets whose drops are counted in each sweep.
+const COUNTED_PER_SWEEP: usize = 512;
+
+/// Backends that one datagram is offered to at most, as with connections.
+const MAX_ATTEMPTS: usize = clb_snapshot::MAX_ATTEMPTS;
+
+thread_local! {
+    /// Shared by all listeners of the thread; borrowed within one poll only.
+    static RECEIVED: RefCell<Batch> = RefCell::new(Batch::new());
+}
+
+/// Takes the worker's socket of a UDP listener and serves it until it is
+/// [stopped](Running::stop); its sessions end with it, for their answers could no longer leave from
+/// its address. Must be called within the worker's local runtime.
+///
+/// # Errors
+/// When the listener has no pool of its own, the socket was taken before, or cannot be registered
+/// with the runtime.
+pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
+    let pool = listener.service.pool().map(Arc::clone).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a UDP listener has one pool, this one has none",
+        )
+    })?;
+    let socket = listener.sockets.take_udp(worker.index()).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "no socket is left for this worker: sockets can be served only once",
+        )
+    })?;
+    socket.set_nonblocking(true)?;
+    let socket = UdpSocket::from_std(socket)?;
+    let live = Arc::clone(&listener.live);
+    let idle_ms = idle_ms(worker.board());
+    let proxy = Rc::new_cyclic(|proxy| Proxy {
+        board: Arc::clone(worker.board()),
+        socket,
+        core: RefCell::new(Core {
+            sessions: Sessions::new(idle_ms),
+            plane: Plane::new(proxy.clone(), worker.clone(), live, pool),
+            drops: DropCount::default(),
+        }),
+    });
+    let cell = ListenerCell::new(listener);
+    Ok(Running::spawn(cell, |stop| serve(proxy, stop)))
+}
+
+/// A UDP listener on one worker.
+pub(super) struct Proxy {
+    board: Arc<Board>,
+    /// Towards clients.
+    socket: UdpSocket,
+    /// Borrowed within one poll only.
+    core: RefCell<Core>,
+}
+
+struct Core {
+    sessions: Sessions<Admission, Place>,
+    plane: Plane,
+    /// Of the socket towards clients.
+    drops: DropCount,
+}
+
+fn idle_ms(board: &Board) -> u64 {
+    let idle = board.settings().udp.idle;
+    u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn serve(proxy: Rc<Proxy>, mut stop: oneshot::Receiver<()>) {
+    let sweeper = spawn_local(sweep(Rc::clone(&proxy)));
+    std::future::poll_fn(|cx| {
+        if Pin::new(&mut stop).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let take = |batch: &mut Batch, count| proxy.take_from_clients(batch, count);
+        poll_batches(&proxy.socket, cx, take, |error| {
+            tracing::debug!(%error, "receiving from clients failed");
+        });
+        Poll::Pending
+    })
+    .await;
+    sweeper.abort();
+    let core = &mut *proxy.core.borrow_mut();
+    core.drops.update(&proxy.socket, &proxy.board);
+    core.sessions.clear(&mut core.plane);
+}
+
+/// Ends what is idle, from time to time.
+async fn sweep(proxy: Rc<Proxy>) {
+    let mut turns = interval(SWEEP);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let core = &mut *proxy.core.borrow_mut();
+        core.sessions.set_idle(idle_ms(&proxy.board));
+        if core.sessions.len() > 0 || core.sessions.sockets() > 0 {
+            core.sessions.sweep(now_ms(&proxy.board), &mut core.plane);
+            core.plane.count_drops(COUNTED_PER_SWEEP);
+        }
+        core.drops.update(&proxy.socket, &proxy.board);
+    }
+}
+
+/// Reads what backends send to one socket, until it is closed.
+pub(super) async fn read_answers(proxy: Rc<Proxy>, number: u32, socket: Rc<UdpSocket>) {
+    std::future::poll_fn(|cx| {
+        let take = |batch: &mut Batch, count| proxy.take_from_backends(number, batch, count);
+        poll_batches(&socket, cx, take, |error| {
+            tracing::trace!(%error, "reported by a receive");
+            proxy.note_failures(number, &socket);
+        });
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Receives while there is something, and hands it over in batches. Registers for being woken.
+fn poll_batches(
+    socket: &UdpSocket,
+    cx: &mut Context<'_>,
+    mut take: impl FnMut(&mut Batch, usize),
+    mut failed: impl FnMut(io::Error),
+) {
+    for _ in 0..BATCHES_PER_TURN {
+        match socket.poll_recv_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return failed(error),
+            Poll::Pending => return,
+        }
+        RECEIVED.with_borrow_mut(|batch| {
+            let result = socket.try_io(Interest::READABLE, || match batch.recv(socket)? {
+                BATCH => Ok(()),
+                // It has no more; the next event brings the readiness back, and no call is spent
+                // on being told so (epoll(7), edge-triggered).
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            });
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => failed(error),
+                _ if batch.is_empty() => {}
+                _ => take(batch, batch.len()),
+            }
+        });
+    }
+    cx.waker().wake_by_ref();
+}
+
+/// Datagrams of one batch that go through one socket, with their sessions.
+#[derive(Default)]
+struct Group {
+    socket: u32,
+    sessions: SmallVec<[u32; BATCH]>,
+    outgoing: SmallVec<[Outgoing; BATCH]>,
+}
+
+impl Proxy {
+    fn take_from_clients(&self, batch: &mut Batch, count: usize) {
+        let now = now_ms(&self.board);
+        let core = &mut *self.core.borrow_mut();
+        core.plane.refresh();
+        let mut groups: SmallVec<[Group; 2]> = SmallVec::new();
+        for at in 0..count {
+            let Some((number, to)) = self.decide(core, batch, at, now) else {
+                continue;
+            };
+            let socket = core
+                .sessions
+                .get(number)
+                .map_or(0, |session| session.socket);
+            // Few sockets in a batch, and sorted so that each session's order stays.
+            let known = groups.iter().position(|group| group.socket == socket);
+            let place = known.unwrap_or_else(|| {
+                groups.push(Group {
+                    socket,
+                    ..Group::default()
+                });
+                groups.len() - 1
+            });
+            if let Some(group) = groups.get_mut(place) {
+                group.sessions.push(number);
+                group.outgoing.push(Outgoing { at, to });
+            }
+        }
+        for group in &groups {
+            self.to_backends(core, batch, group, now);
+        }
+    }
+
+    /// The session of a client's datagram, and its backend.
+    fn decide(
+        &self,
+        core: &mut Core,
+        batch: &Batch,
+        at: usize,
+        now: u64,
+    ) -> Option<(u32, std::net::SocketAddr)> {
+        let client = batch.from(at)?;
+        if batch.is_cut(at) {
+            self.board.udp.count_dropped(UdpDrop::Cut, 1);
+            return None;
+        }
+        let hops = batch.hops(at);
+        match core.sessions.datagram(now, client, hops, &mut core.plane) {
+            Ok(number) => Some((number, core.sessions.get(number)?.to)),
+            Err(denied) => {
+                tracing::trace!(%client, ?denied, "datagram dropped");
+                count_denied(&self.board, denied);
+                None
+            }
+        }
+    }
+
+    fn to_backends(&self, core: &mut Core, batch: &mut Batch, group: &Group, now: u64) {
+        let Some(socket) = core.plane.socket(group.socket) else {
+            return;
+        };
+        let mut done = 0;
+        // What a send reports may be of an earlier datagram; the second time it is this one's.
+        let mut is_second = false;
+        while let Some(rest) = group.outgoing.get(done..).filter(|rest| !rest.is_empty()) {
+            match batch.send(&*socket, rest) {
+                Ok(sent) => {
+                    let sessions = group.sessions.get(done..done + sent).unwrap_or_default();
+                    for (number, Outgoing { at, .. }) in sessions.iter().zip(rest) {
+                        count_in(core, *number, batch.data(*at).len());
+                    }
+                    done += sent.max(1);
+                    is_second = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_full(&error) => {
+                    let dropped = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+                    self.board.udp.count_dropped(UdpDrop::SendBuffer, dropped);
+                    return;
+                }
+                Err(error) => {
+                    tracing::trace!(%error, "reported by a send");
+                    note_failures(core, group.socket, &socket);
+                    let (number, first) = (group.sessions.get(done), rest.first());
+                    let (Some(number), Some(first)) = (number, first) else {
+                        return;
+                    };
+                    if core.sessions.has_failed(*number) {
+                        self.to_another(core, batch, first.at, now);
+                    } else if is_second {
+                        if is_unreachable(&error) {
+                            note_failure(core, group.socket, first.to);
+                            self.to_another(core, batch, first.at, now);
+                        } else {
+                            self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
+                        }
+                    } else {
+                        is_second = true;
+                        continue;
+                    }
+                    done += 1;
+                    is_second = false;
+                }
+            }
+        }
+    }
+
+    /// Sends a datagram whose session's backend has just failed to the one that the session gets
+    /// instead.
+    fn to_another(&self, core: &mut Core, batch: &mut Batch, at: usize, now: u64) {
+        for _ in 1..MAX_ATTEMPTS {
+            let Some((number, to)) = self.decide(core, batch, at, now) else {
+                return;
+            };
+            let session = core.sessions.get(number);
+            let Some(socket) = session.map(|session| session.socket) else {
+                return;
+            };
+            let Some(through) = core.plane.socket(socket) else {
+                return;
+            };
+            for is_second in [false, true] {
+                match batch.send(&*through, &[Outgoing { at, to }]) {
+                    Ok(_) => return count_in(core, number, batch.data(at).len()),
+                    Err(error) if is_full(&error) => {
+                        return self.board.udp.count_dropped(UdpDrop::SendBuffer, 1);
+                    }
+                    Err(error) => {
+                        note_failures(core, socket, &through);
+                        if is_second && is_unreachable(&error) {
+                            note_failure(core, socket, to);
+                        }
+                    }
+                }
+                if core.sessions.has_failed(number) {
+                    break;
+                }
+            }
+        }
+        self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
+    }
+
+    fn take_from_backends(&self, number: u32, batch: &mut Batch, count: usize) {
+        let now = now_ms(&self.board);
+        let core = &mut *self.core.borrow_mut();
+        let mut outgoing: SmallVec<[Outgoing; BATCH]> = SmallVec::new();
+        for at in 0..count {
+            let session = batch
+                .from(at)
+                .and_then(|from| core.sessions.answer(now, number, from))
+                .and_then(|session| core.sessions.get(session));
+            match session {
+                None => self.board.udp.count_dropped(UdpDrop::Stray, 1),
+                Some(_) if batch.is_cut(at) => self.board.udp.count_dropped(UdpDrop::Cut, 1),
+                Some(session) => {
+                    let bytes = batch.data(at).len() as u64;
+                    session.member.count_datagram_out(bytes);
+                    session.place.admission.count_datagram_out(bytes);
+                    let to = session.client;
+                    outgoing.push(Outgoing { at, to });
+                }
+            }
+        }
+        self.to_clients(batch, &outgoing);
+    }
+
+    fn to_clients(&self, batch: &mut Batch, outgoing: &[Outgoing]) {
+        let mut rest = outgoing;
+        while !rest.is_empty() {
+            let done = match batch.send(&self.socket, rest) {
+                Ok(sent) => sent.max(1),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) if is_full(&error) => {
+                    let dropped = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+                    return self.board.udp.count_dropped(UdpDrop::SendBuffer, dropped);
+                }
+                Err(error) => {
+                    tracing::trace!(%error, "sending to a client failed");
+                    self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
+                    1
+                }
+            };
+            rest = rest.get(done..).unwrap_or_default();
+        }
+    }
+
+    fn note_failures(&self, number: u32, socket: &UdpSocket) {
+        note_failures(&mut self.core.borrow_mut(), number, socket);
+    }
+}
+
+fn count_in(core: &Core, number: u32, bytes: usize) {
+    if let Some(session) = core.sessions.get(number) {
+        session.member.count_datagram_in(bytes as u64);
+        session.place.admission.count_datagram_in(bytes as u64);
+    }
+}
+
+/// Takes what the network reported of datagrams through a socket.
+fn note_failures(core: &mut Core, number: u32, socket: &UdpSocket) {
+    while let Ok(Some(report)) = take_undelivered(socket) {
+        if is_unreachable(&report.error) {
+            note_failure(core, number, report.to);
+        }
+    }
+}
+
+fn note_failure(core: &mut Core, number: u32, to: std::net::SocketAddr) {
+    if let Some(session) = core.sessions.failed(number, to) {
+        session.member.count_failed();
+        tracing::debug!(client = %session.client, backend = %to, "datagrams do not arrive");
+    }
+}
+
+/// Whether it says that the backend can not be reached, rather than that this datagram could not
+/// be sent.
+fn is_unreachable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || exhausted(error).is_some()
+}

@@ -1,0 +1,12 @@
+//! Sockets for datagrams: groups that share an address, batches of datagrams in one call, and what
+//! the network says of those that did not arrive.
+
+mod address;
+mod batch;
+mod options;
+mod sockets;
+mod undelivered;
+
+pub use batch::{BATCH, Batch, DATAGRAM_BYTES, Outgoing};
+pub use sockets::{bind_group, dropped, open};
+pub use undelivered::{Undelivered, take_undelivered};
