@@ -100,13 +100,11 @@ pub(crate) fn backend(listen: SocketAddr) -> anyhow::Result<()> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             };
-            let back = |at| {
-                Some(Outgoing {
-                    at,
-                    to: batch.from(at)?,
-                })
+            let back = |at| Outgoing {
+                at,
+                to: batch.from(at),
             };
-            let outgoing: Vec<_> = (0..received).filter_map(back).collect();
+            let outgoing: Vec<_> = (0..received).map(back).collect();
             let mut sent = 0;
             while let Some(rest) = outgoing.get(sent..).filter(|rest| !rest.is_empty()) {
                 sent += batch.send(&socket, rest)?;

@@ -129,7 +129,11 @@ fn datagrams_of_every_size_pass_whole_and_in_order_both_ways() {
 
 #[test]
 fn each_client_gets_its_own_answers_and_backends_their_shares() {
-    let plane = Plane::new(settings());
+    // Not so many that each session could have its own.
+    let plane = Plane::new(PlaneSettings {
+        max_sockets: 400,
+        ..settings()
+    });
     let backends: Vec<_> = (0..4).map(|number| (echoing_backend(number), 10)).collect();
     let served = plane.listen_udp(&backends);
     let clients: Vec<_> = (0..200).map(|_| client(&served)).collect();
@@ -151,12 +155,8 @@ fn each_client_gets_its_own_answers_and_backends_their_shares() {
         }
     }
     assert_eq!(plane.board.udp.sessions(), 200);
-    // Sessions with different backends share sockets.
-    assert!(
-        plane.board.udp.sockets() < 120,
-        "{}",
-        plane.board.udp.sockets()
-    );
+    let sockets = plane.board.udp.sockets();
+    assert!((100..170).contains(&sockets), "{sockets}");
     assert_eq!(served.listener.live.active(), 200);
 }
 

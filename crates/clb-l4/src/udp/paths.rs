@@ -1,9 +1,12 @@
 //! Which socket a session's datagrams go through.
 //!
 //! An answer comes to a socket from a backend's address, and by these two the session is found. So
-//! a socket carries as many sessions as there are backends, and a listener needs as many sockets
+//! a socket can carry as many sessions as there are backends, and a listener needs as many sockets
 //! as its busiest backend has sessions: with one for each session, the limit of descriptors would
-//! be that of sessions, and each new session would cost four system calls.
+//! be that of sessions.
+//!
+//! As long as there are plenty, a session gets a socket that is connected to its backend all the
+//! same: a datagram then costs the kernel no search for its route.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -21,8 +24,12 @@ pub(crate) struct Kind {
 
 /// The sockets themselves, named by numbers.
 pub(crate) trait Sockets {
-    /// Opens a socket under a number that is not in use; false if there can not be one.
-    fn open(&mut self, number: u32, kind: Kind) -> bool;
+    /// Opens a socket under a number that is not in use, connected if it is said to what; false if
+    /// there can not be one.
+    fn open(&mut self, number: u32, kind: Kind, to: Option<SocketAddr>) -> bool;
+
+    /// Whether there may be so many more that each session can have its own.
+    fn are_plenty(&self) -> bool;
 
     /// Closes it.
     fn close(&mut self, number: u32);
@@ -40,24 +47,42 @@ pub(crate) struct Paths {
 #[derive(Debug)]
 struct Socket {
     kind: Kind,
-    position: usize,
+    place: Place,
     sessions: u32,
     /// When the last session left it.
     unused_since: u64,
 }
 
-/// A backend: which positions it has sessions at.
+/// What a socket is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is connected to a backend.
+    Own(SocketAddr),
+    /// It is the one at this position of its kind, for sessions with different backends.
+    Shared(usize),
+}
+
+/// What a session has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Own(u32),
+    Shared(usize),
+}
+
+/// A backend: which sockets it has sessions at.
 #[derive(Debug, Default)]
 struct Target {
     sessions: u32,
+    /// Sockets that are connected to it and free.
+    own: BTreeSet<u32>,
     /// It never had a session at this position and those behind it.
     next: usize,
     /// Positions that are free again. The first ones are taken first, so that few sockets are used
     /// and the others can be closed.
     free: BTreeSet<usize>,
-    /// Positions that a session has left, with the time from when they are free: an answer to it
-    /// that is late must not reach another client.
-    cooling: VecDeque<(u64, usize)>,
+    /// What sessions have left, with the time from when it is free: an answer to such a session that
+    /// is late must not reach another client.
+    cooling: VecDeque<(u64, Left)>,
 }
 
 impl Paths {
@@ -72,54 +97,90 @@ impl Paths {
     ) -> Option<u32> {
         let target = self.targets.entry((kind, to)).or_default();
         target.cool_down(now);
-        let places = self.positions.entry(kind).or_default();
+        let number = match target.own.pop_first() {
+            Some(number) => Some(number),
+            None if io.are_plenty() => self.open(now, kind, Place::Own(to), io),
+            None => None,
+        };
+        let number = number.or_else(|| self.take_shared(now, kind, to, io))?;
+        self.targets.get_mut(&(kind, to))?.sessions += 1;
+        self.sockets.get_mut(index(number))?.sessions += 1;
+        Some(number)
+    }
+
+    fn open(&mut self, now: u64, kind: Kind, place: Place, io: &mut impl Sockets) -> Option<u32> {
+        let entry = self.sockets.vacant_entry();
+        let number = u32::try_from(entry.key()).ok()?;
+        let to = match place {
+            Place::Own(to) => Some(to),
+            Place::Shared(_) => None,
+        };
+        if !io.open(number, kind, to) {
+            return None;
+        }
+        entry.insert(Socket {
+            kind,
+            place,
+            sessions: 0,
+            unused_since: now,
+        });
+        Some(number)
+    }
+
+    /// A socket that sessions with other backends may have, too; if there can be no other one, one
+    /// that should still wait.
+    fn take_shared(
+        &mut self,
+        now: u64,
+        kind: Kind,
+        to: SocketAddr,
+        io: &mut impl Sockets,
+    ) -> Option<u32> {
+        let target = self.targets.get_mut(&(kind, to))?;
         let position = target.free.pop_first().unwrap_or_else(|| {
             target.next += 1;
             target.next - 1
         });
-        if places.len() <= position {
-            places.resize(position + 1, None);
+        if let Some(number) = self.socket_at(kind, position) {
+            return Some(number);
         }
-        let socket_at = |position: usize| places.get(position).copied().flatten();
-        let number = match socket_at(position) {
-            Some(number) => number,
-            None => {
-                let entry = self.sockets.vacant_entry();
-                let number = u32::try_from(entry.key()).ok()?;
-                if io.open(number, kind) {
-                    entry.insert(Socket {
-                        kind,
-                        position,
-                        sessions: 0,
-                        unused_since: now,
-                    });
-                    if let Some(place) = places.get_mut(position) {
-                        *place = Some(number);
-                    }
-                    number
-                } else {
-                    target.free.insert(position);
-                    // Of those that are open, one that is free, or else that will be soonest.
-                    let is_open = |position: usize| socket_at(position).is_some();
-                    let free = target.free.iter().copied().find(|free| is_open(*free));
-                    let position = match free {
-                        Some(free) => {
-                            target.free.remove(&free);
-                            free
-                        }
-                        None => {
-                            let mut cooling = target.cooling.iter();
-                            let soonest = cooling.position(|(_, position)| is_open(*position))?;
-                            target.cooling.remove(soonest)?.1
-                        }
-                    };
-                    socket_at(position)?
-                }
+        if let Some(number) = self.open(now, kind, Place::Shared(position), io) {
+            let places = self.positions.entry(kind).or_default();
+            if places.len() <= position {
+                places.resize(position + 1, None);
             }
+            if let Some(place) = places.get_mut(position) {
+                *place = Some(number);
+            }
+            return Some(number);
+        }
+        // Of those that are open, one that is free, or else the one that will be soonest.
+        let places = self.positions.get(&kind);
+        let open = |position: usize| places?.get(position).copied().flatten();
+        let target = self.targets.get_mut(&(kind, to))?;
+        target.free.insert(position);
+        if let Some(free) = target
+            .free
+            .iter()
+            .copied()
+            .find(|free| open(*free).is_some())
+        {
+            target.free.remove(&free);
+            return open(free);
+        }
+        let is_open = |left: &Left| match left {
+            Left::Own(_) => true,
+            Left::Shared(position) => open(*position).is_some(),
         };
-        target.sessions += 1;
-        self.sockets.get_mut(index(number))?.sessions += 1;
-        Some(number)
+        let soonest = target.cooling.iter().position(|(_, left)| is_open(left))?;
+        match target.cooling.remove(soonest)?.1 {
+            Left::Own(number) => Some(number),
+            Left::Shared(position) => open(position),
+        }
+    }
+
+    fn socket_at(&self, kind: Kind, position: usize) -> Option<u32> {
+        self.positions.get(&kind)?.get(position).copied().flatten()
     }
 
     /// A session no longer has this socket; another one with the same backend gets it not before
@@ -132,7 +193,11 @@ impl Paths {
         socket.unused_since = now;
         if let Some(target) = self.targets.get_mut(&(socket.kind, to)) {
             target.sessions = target.sessions.saturating_sub(1);
-            target.cooling.push_back((free_at, socket.position));
+            let left = match socket.place {
+                Place::Own(_) => Left::Own(number),
+                Place::Shared(position) => Left::Shared(position),
+            };
+            target.cooling.push_back((free_at, left));
         }
     }
 
@@ -143,29 +208,38 @@ impl Paths {
 
     /// Closes sockets that had no session for `unused_ms`, and forgets backends without sessions.
     pub(crate) fn sweep(&mut self, now: u64, unused_ms: u64, io: &mut impl Sockets) {
-        let positions = &mut self.positions;
+        let (positions, targets) = (&mut self.positions, &mut self.targets);
         self.sockets.retain(|number, socket| {
-            let is_kept =
-                socket.sessions > 0 || now < socket.unused_since.saturating_add(unused_ms);
-            if !is_kept {
-                let places = positions.entry(socket.kind).or_default();
-                if let Some(place) = places.get_mut(socket.position) {
-                    *place = None;
+            if socket.sessions > 0 || now < socket.unused_since.saturating_add(unused_ms) {
+                return true;
+            }
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            match socket.place {
+                Place::Own(to) => {
+                    if let Some(target) = targets.get_mut(&(socket.kind, to)) {
+                        target.own.remove(&number);
+                        target
+                            .cooling
+                            .retain(|(_, left)| *left != Left::Own(number));
+                    }
                 }
-                if let Ok(number) = u32::try_from(number) {
-                    io.close(number);
+                Place::Shared(position) => {
+                    let places = positions.entry(socket.kind).or_default();
+                    if let Some(place) = places.get_mut(position) {
+                        *place = None;
+                    }
                 }
             }
-            is_kept
+            io.close(number);
+            false
         });
-        self.targets.retain(|_, target| {
+        targets.retain(|_, target| {
             target.cool_down(now);
-            target.sessions > 0 || !target.cooling.is_empty()
+            target.sessions > 0 || !target.cooling.is_empty() || !target.own.is_empty()
         });
-        if self.targets.is_empty() {
+        if targets.is_empty() {
             // Nobody names a position any more.
-            self.positions
-                .retain(|_, places| places.iter().any(Option::is_some));
+            positions.retain(|_, places| places.iter().any(Option::is_some));
         }
     }
 
@@ -180,18 +254,21 @@ impl Paths {
     }
 
     /// Sockets that are open.
-    pub(crate) fn open(&self) -> usize {
+    pub(crate) fn sockets(&self) -> usize {
         self.sockets.len()
     }
 }
 
 impl Target {
     fn cool_down(&mut self, now: u64) {
-        while let Some(&(free_at, position)) = self.cooling.front()
+        while let Some(&(free_at, left)) = self.cooling.front()
             && free_at <= now
         {
             self.cooling.pop_front();
-            self.free.insert(position);
+            match left {
+                Left::Own(number) => self.own.insert(number),
+                Left::Shared(position) => self.free.insert(position),
+            };
         }
     }
 }
@@ -208,10 +285,15 @@ mod tests {
     struct Room {
         open: BTreeSet<u32>,
         limit: usize,
+        plenty: usize,
     }
 
     impl Sockets for Room {
-        fn open(&mut self, number: u32, _: Kind) -> bool {
+        fn are_plenty(&self) -> bool {
+            self.open.len() < self.plenty
+        }
+
+        fn open(&mut self, number: u32, _: Kind, _: Option<SocketAddr>) -> bool {
             let has_room = self.open.len() < self.limit;
             assert!(!has_room || self.open.insert(number), "{number} is in use");
             has_room
@@ -228,8 +310,12 @@ mod tests {
     };
 
     fn room(limit: usize) -> Room {
-        let open = BTreeSet::new();
-        Room { open, limit }
+        let (open, plenty) = (BTreeSet::new(), 0);
+        Room {
+            open,
+            limit,
+            plenty,
+        }
     }
 
     fn backend(number: u16) -> SocketAddr {
@@ -290,7 +376,7 @@ mod tests {
         paths.sweep(19, 10, &mut room);
         assert_eq!(room.open.len(), 5);
         paths.sweep(20, 10, &mut room);
-        assert_eq!((room.open.len(), paths.open()), (2, 2));
+        assert_eq!((room.open.len(), paths.sockets()), (2, 2));
         // A new one at the first position, whatever its number.
         let number = paths.take(20, KIND, to, &mut room).unwrap();
         assert!(room.open.contains(&number) && room.open.len() == 3);
@@ -310,5 +396,32 @@ mod tests {
         assert_eq!(paths.targets.len(), 50);
         paths.sweep(10, 10, &mut room);
         assert_eq!((paths.targets.len(), paths.positions.len()), (0, 0));
+    }
+
+    #[test]
+    fn while_there_are_plenty_each_session_has_its_own() {
+        let (mut paths, mut room) = (Paths::default(), room(5));
+        room.plenty = 3;
+        let to = [backend(1), backend(2)];
+        let numbers = [0, 1, 0].map(|at| paths.take(0, KIND, to[at], &mut room));
+        assert_eq!(numbers, [Some(0), Some(1), Some(2)]);
+        // No longer: the next ones share.
+        let numbers = [0, 1, 0].map(|at| paths.take(0, KIND, to[at], &mut room));
+        assert_eq!(numbers, [Some(3), Some(3), Some(4)]);
+        assert_eq!(paths.take(0, KIND, to[0], &mut room), None);
+        // One's own is for the same backend only, after its time.
+        paths.release(0, 0, to[0], 10);
+        assert_eq!(paths.take(9, KIND, to[1], &mut room), Some(4));
+        assert_eq!(paths.take(9, KIND, to[1], &mut room), None);
+        assert_eq!(paths.take(10, KIND, to[0], &mut room), Some(0));
+        // Before its time only for want of another.
+        paths.release(10, 2, to[0], 20);
+        assert_eq!(paths.take(11, KIND, to[0], &mut room), Some(2));
+        // Unused ones are closed and forgotten.
+        paths.release(11, 2, to[0], 30);
+        paths.release(11, 1, to[1], 15);
+        paths.sweep(21, 10, &mut room);
+        assert_eq!(room.open.len(), 3);
+        assert!(paths.take(40, KIND, to[0], &mut room).is_some());
     }
 }

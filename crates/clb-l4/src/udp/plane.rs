@@ -1,6 +1,7 @@
 //! The world of a listener's sessions: its pool, its sockets towards backends, the board.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +30,7 @@ pub(super) struct Place {
 /// A socket towards backends.
 struct Towards {
     socket: Rc<UdpSocket>,
+    is_connected: bool,
     /// The task that reads what comes back.
     reader: AbortHandle,
     drops: DropCount,
@@ -100,9 +102,10 @@ impl Plane {
         }
     }
 
-    pub(super) fn socket(&self, number: u32) -> Option<Rc<UdpSocket>> {
-        let towards = self.sockets.get(usize::try_from(number).ok()?)?;
-        towards.as_ref().map(|towards| Rc::clone(&towards.socket))
+    /// A socket, and whether it is connected.
+    pub(super) fn socket(&self, number: u32) -> Option<(Rc<UdpSocket>, bool)> {
+        let towards = self.sockets.get(usize::try_from(number).ok()?)?.as_ref()?;
+        Some((Rc::clone(&towards.socket), towards.is_connected))
     }
 
     /// Counts what the kernel dropped at the next `most` sockets.
@@ -116,17 +119,46 @@ impl Plane {
         }
     }
 
+    /// A socket with a port that no backend has: what is sent to one of this machine that is away
+    /// would come back as its answer.
+    fn bound(&self, kind: Kind) -> io::Result<StdUdpSocket> {
+        let mut refused = Vec::new();
+        loop {
+            let socket = clb_net::udp::open(kind.is_v6, kind.hops)?;
+            let port = socket.local_addr()?.port();
+            if !self
+                .view
+                .members()
+                .iter()
+                .any(|member| member.addr.port() == port)
+            {
+                return Ok(socket);
+            }
+            // Held, so that the next one gets another port.
+            refused.push(socket);
+        }
+    }
+
     fn board(&self) -> &Arc<Board> {
         self.worker.board()
     }
 }
 
 impl Sockets for Plane {
-    fn open(&mut self, number: u32, kind: Kind) -> bool {
+    fn are_plenty(&self) -> bool {
+        self.board().udp_sockets_are_plenty()
+    }
+
+    fn open(&mut self, number: u32, kind: Kind, to: Option<SocketAddr>) -> bool {
         let Some(permit) = self.board().udp_socket() else {
             return false;
         };
-        let socket = clb_net::udp::open(kind.is_v6, kind.hops).and_then(UdpSocket::from_std);
+        let socket = self.bound(kind).and_then(|socket| {
+            if let Some(to) = to {
+                socket.connect(to)?;
+            }
+            UdpSocket::from_std(socket)
+        });
         let socket = match socket {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
@@ -150,6 +182,7 @@ impl Sockets for Plane {
         if let Some(place) = self.sockets.get_mut(index) {
             *place = Some(Towards {
                 socket,
+                is_connected: to.is_some(),
                 reader: reader.abort_handle(),
                 drops: DropCount::default(),
                 _permit: permit,

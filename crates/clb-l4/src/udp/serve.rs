@@ -192,13 +192,13 @@ impl Proxy {
         core.plane.refresh();
         let mut groups: SmallVec<[Group; 2]> = SmallVec::new();
         for at in 0..count {
-            let Some((number, to)) = self.decide(core, batch, at, now) else {
+            let Some(number) = self.decide(core, batch, at, now) else {
                 continue;
             };
-            let socket = core
-                .sessions
-                .get(number)
-                .map_or(0, |session| session.socket);
+            let Some(session) = core.sessions.get(number) else {
+                continue;
+            };
+            let (socket, to) = (session.socket, Some(session.to));
             // Few sockets in a batch, and sorted so that each session's order stays.
             let known = groups.iter().position(|group| group.socket == socket);
             let place = known.unwrap_or_else(|| {
@@ -213,19 +213,13 @@ impl Proxy {
                 group.outgoing.push(Outgoing { at, to });
             }
         }
-        for group in &groups {
+        for group in &mut groups {
             self.to_backends(core, batch, group, now);
         }
     }
 
-    /// The session of a client's datagram, and its backend.
-    fn decide(
-        &self,
-        core: &mut Core,
-        batch: &Batch,
-        at: usize,
-        now: u64,
-    ) -> Option<(u32, std::net::SocketAddr)> {
+    /// The session of a client's datagram.
+    fn decide(&self, core: &mut Core, batch: &Batch, at: usize, now: u64) -> Option<u32> {
         let client = batch.from(at)?;
         if batch.is_cut(at) {
             self.board.udp.count_dropped(UdpDrop::Cut, 1);
@@ -233,7 +227,7 @@ impl Proxy {
         }
         let hops = batch.hops(at);
         match core.sessions.datagram(now, client, hops, &mut core.plane) {
-            Ok(number) => Some((number, core.sessions.get(number)?.to)),
+            Ok(number) => Some(number),
             Err(denied) => {
                 tracing::trace!(%client, ?denied, "datagram dropped");
                 count_denied(&self.board, denied);
@@ -242,10 +236,16 @@ impl Proxy {
         }
     }
 
-    fn to_backends(&self, core: &mut Core, batch: &mut Batch, group: &Group, now: u64) {
-        let Some(socket) = core.plane.socket(group.socket) else {
+    fn to_backends(&self, core: &mut Core, batch: &mut Batch, group: &mut Group, now: u64) {
+        let Some((socket, is_connected)) = core.plane.socket(group.socket) else {
             return;
         };
+        if is_connected {
+            group
+                .outgoing
+                .iter_mut()
+                .for_each(|outgoing| outgoing.to = None);
+        }
         let mut done = 0;
         // What a send reports may be of an earlier datagram; the second time it is this one's.
         let mut is_second = false;
@@ -276,7 +276,7 @@ impl Proxy {
                         self.to_another(core, batch, first.at, now);
                     } else if is_second {
                         if is_unreachable(&error) {
-                            note_failure(core, group.socket, first.to);
+                            note_failure_of(core, *number);
                             self.to_another(core, batch, first.at, now);
                         } else {
                             self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
@@ -296,16 +296,17 @@ impl Proxy {
     /// instead.
     fn to_another(&self, core: &mut Core, batch: &mut Batch, at: usize, now: u64) {
         for _ in 1..MAX_ATTEMPTS {
-            let Some((number, to)) = self.decide(core, batch, at, now) else {
+            let Some(number) = self.decide(core, batch, at, now) else {
                 return;
             };
             let session = core.sessions.get(number);
-            let Some(socket) = session.map(|session| session.socket) else {
+            let Some((socket, to)) = session.map(|session| (session.socket, session.to)) else {
                 return;
             };
-            let Some(through) = core.plane.socket(socket) else {
+            let Some((through, is_connected)) = core.plane.socket(socket) else {
                 return;
             };
+            let to = (!is_connected).then_some(to);
             for is_second in [false, true] {
                 match batch.send(&*through, &[Outgoing { at, to }]) {
                     Ok(_) => return count_in(core, number, batch.data(at).len()),
@@ -315,7 +316,7 @@ impl Proxy {
                     Err(error) => {
                         note_failures(core, socket, &through);
                         if is_second && is_unreachable(&error) {
-                            note_failure(core, socket, to);
+                            note_failure_of(core, number);
                         }
                     }
                 }
@@ -343,7 +344,7 @@ impl Proxy {
                     let bytes = batch.data(at).len() as u64;
                     session.member.count_datagram_out(bytes);
                     session.place.admission.count_datagram_out(bytes);
-                    let to = session.client;
+                    let to = Some(session.client);
                     outgoing.push(Outgoing { at, to });
                 }
             }
@@ -389,6 +390,13 @@ fn note_failures(core: &mut Core, number: u32, socket: &UdpSocket) {
         if is_unreachable(&report.error) {
             note_failure(core, number, report.to);
         }
+    }
+}
+
+fn note_failure_of(core: &mut Core, number: u32) {
+    let session = core.sessions.get(number);
+    if let Some((socket, to)) = session.map(|session| (session.socket, session.to)) {
+        note_failure(core, socket, to);
     }
 }
 

@@ -203,7 +203,7 @@ impl<M, P> Sessions<M, P> {
 
     /// Sockets that are open.
     pub(crate) fn sockets(&self) -> usize {
-        self.paths.open()
+        self.paths.sockets()
     }
 
     fn begin(

@@ -1,7 +1,7 @@
 //! Sockets towards clients and towards backends.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use rustix::net::sockopt;
@@ -45,19 +45,21 @@ pub fn bind_group(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> 
 }
 
 /// Opens a non-blocking UDP socket towards backends, whose datagrams have `hops` hops before them.
-/// It is bound to a free port by the first send, and keeps what the network says of datagrams that
+/// It is bound to a free port, and keeps what the network says of datagrams that
 /// did not arrive for [`take_undelivered`](super::take_undelivered).
 ///
 /// # Errors
-/// What socket(2) and setsockopt(2) report.
+/// What socket(2), setsockopt(2) and bind(2) report.
 pub fn open(is_v6: bool, hops: u8) -> io::Result<UdpSocket> {
     let socket = unbound(is_v6, BACKEND_BUFFER)?;
     if is_v6 {
         socket.set_unicast_hops_v6(hops.into())?;
         options::set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
     } else {
         socket.set_ttl_v4(hops.into())?;
         options::set(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
     }
     Ok(socket.into())
 }
@@ -106,7 +108,6 @@ fn report_hops(socket: &Socket, is_v6: bool) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::io::ErrorKind;
-    use std::net::Ipv4Addr;
 
     fn any_port() -> SocketAddr {
         (Ipv4Addr::LOCALHOST, 0).into()

@@ -47,6 +47,8 @@ pub(super) struct Model {
     pub(super) sessions: Rc<Cell<usize>>,
     pub(super) most_sessions: usize,
     pub(super) most_sockets: usize,
+    /// Sockets of which each session has its own.
+    pub(super) plenty: usize,
     pub(super) stayed: usize,
 }
 
@@ -61,6 +63,7 @@ impl Model {
             sessions: Rc::default(),
             most_sessions: usize::MAX,
             most_sockets: usize::MAX,
+            plenty: 0,
             stayed: 0,
         };
         (1..=backends).for_each(|port| model.bind(port.into(), port));
@@ -104,7 +107,11 @@ impl Model {
 }
 
 impl Sockets for Model {
-    fn open(&mut self, number: u32, _: Kind) -> bool {
+    fn are_plenty(&self) -> bool {
+        self.open.len() < self.plenty
+    }
+
+    fn open(&mut self, number: u32, _: Kind, _: Option<SocketAddr>) -> bool {
         let has_room = self.open.len() < self.most_sockets;
         assert!(!has_room || self.open.insert(number), "{number} is in use");
         has_room

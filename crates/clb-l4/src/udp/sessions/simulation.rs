@@ -47,6 +47,9 @@ impl Life {
         if random.random_bool(0.3) {
             world.most_sockets = random.random_range(1..8);
         }
+        if random.random_bool(0.5) {
+            world.plenty = random.random_range(1..20);
+        }
         Self {
             random,
             sessions: Sessions::new(idle),
