@@ -11,7 +11,7 @@ from harness.api import FAILED
 from harness.datagrams import Client, Server, clients, who
 from harness.wait import until
 
-HEALTHY, UNHEALTHY = 1, 2
+HEALTHY, OTHER = 1, 0
 
 
 class Servers:
@@ -92,7 +92,7 @@ def test_what_describe_says_of_a_udp_listener(gateway, api, servers):
         api.refused("ModifyLoadBalancerListener", {**modify, **bad}, 4000, "(9003)")
     # A port of a classic instance has one protocol.
     taken = {"loadBalancerPort": row["loadBalancerPort"], "instancePort": 1, "protocol": 2}
-    api.refused("CreateLoadBalancerListeners", {"loadBalancerId": balancer, "listeners": [taken]}, 4000)
+    api.refused("CreateLoadBalancerListeners", {"loadBalancerId": balancer, "listeners": [taken]}, 5100)
 
 
 def test_private_instances_have_udp(gateway, api, servers):
@@ -131,7 +131,7 @@ def test_tcp_and_udp_share_a_port_and_each_backend_has_its_own(gateway, api, ser
         assert client.ask() == "two"
         api.done("ModifyForwardFourthBackendsPort", {**change, "backends": [{"instanceId": machine, "port": ports[2], "newPort": gateway.port()}]})
         api.done("ModifyForwardFourthBackendsWeight", {**change, "backends": [{"instanceId": machine, "port": ports[1], "weight": 1}]})
-        until(lambda: client.is_answered(), "the session has moved")
+        until(client.is_answered, "the session has moved")
     api.done("DeleteForwardLBListener", {"loadBalancerId": balancer, "listenerId": udp})
     assert load.who((vip, own)) == "stream"
 
@@ -169,7 +169,7 @@ def test_health_finds_a_port_where_nobody_listens(gateway, api, servers):
     balancer, _, address, port = classic(gateway, api, servers, 1, healthSwitch=1, timeOut=2, intervalTime=5, healthNum=2, unhealthNum=2)
     api.bind(balancer, {gateway.backend_address(2): 10})
     good, bad = ((gateway.backend_address(number), address[1]) for number in (1, 2))
-    until(lambda: api.health(balancer) == {good: HEALTHY, bad: UNHEALTHY}, "the check has decided", 40)
+    until(lambda: api.health(balancer) == {good: HEALTHY, bad: OTHER}, "the check has decided", 40)
     with clients(address, 10) as some:
         assert {client.ask() for client in some} == {"s1"}
     server = servers.start(2, port)
@@ -262,9 +262,10 @@ def test_a_declared_udp_listener(gateway, api, servers):
     gateway.signal(signal.SIGHUP)
 
     def vip():
-        found = [row for row in api.call("DescribeLoadBalancers", {})["loadBalancerSet"] if row["loadBalancerName"] == "dns"]
+        found = [row for row in api.call("DescribeLoadBalancers", {"forward": 1})["loadBalancerSet"] if row["loadBalancerName"] == "dns"]
         return found[0]["loadBalancerVips"][0] if found else None
 
     until(vip, "it is made")
-    until(lambda: Client((vip(), own)).is_answered(), "it serves")
+    with clients((vip(), own), 1) as (client,):
+        until(client.is_answered, "it serves")
     assert who((vip(), own)) == "s1"
