@@ -1,17 +1,16 @@
 //! Several datagrams in one call.
-#![expect(
-    unsafe_code,
-    reason = "recvmmsg(2) and sendmmsg(2) take pointers to pointers"
-)]
+#![expect(unsafe_code, reason = "recvmmsg(2) takes pointers to pointers")]
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::ptr::NonNull;
 
 use rustix::net::{SendFlags, send, sendto};
 
 use super::address::{self, ROOM_BYTES, Room};
+use super::fixed::{Fixed, no_header, no_vector};
+use super::send::Sender;
+use super::train::Item;
 
 /// Datagrams that one call takes at most.
 pub const BATCH: usize = 32;
@@ -26,34 +25,6 @@ pub const DATAGRAM_BYTES: usize = 65_536;
 struct Control([u8; CONTROL_BYTES]);
 
 const CONTROL_BYTES: usize = 64;
-
-/// Memory that the kernel is given pointers into: it stays where it is until this is dropped, and
-/// is reached through the pointer only, so that no reference lies about who may write to it.
-struct Fixed<T>(NonNull<[T]>);
-
-impl<T: Copy> Fixed<T> {
-    fn new(value: T, count: usize) -> Self {
-        Self::from_box(vec![value; count].into())
-    }
-
-    fn from_box(memory: Box<[T]>) -> Self {
-        // Never null, but this way needs no unsafe.
-        Self(NonNull::from(Box::leak(memory)))
-    }
-
-    /// The place; `at` must be less than the count.
-    fn place(&self, at: usize) -> *mut T {
-        debug_assert!(at < self.0.len());
-        self.0.cast::<T>().as_ptr().wrapping_add(at)
-    }
-}
-
-impl<T> Drop for Fixed<T> {
-    fn drop(&mut self) {
-        // SAFETY: the pointer came from a box in `from_box`, and nobody else frees it.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-    }
-}
 
 /// A datagram to be sent: one of those received, and where to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +44,9 @@ pub struct Batch {
     names: Fixed<Room>,
     controls: Fixed<Control>,
     headers: Fixed<libc::mmsghdr>,
-    // Pointed to by the headers above and below; never read here.
+    // Pointed to by the headers; never read here.
     _vectors: Fixed<libc::iovec>,
-    out_names: Fixed<Room>,
-    out_vectors: Fixed<libc::iovec>,
-    out_headers: Fixed<libc::mmsghdr>,
+    sender: Sender,
 }
 
 impl std::fmt::Debug for Batch {
@@ -94,18 +63,6 @@ impl Default for Batch {
     }
 }
 
-const fn no_vector() -> libc::iovec {
-    libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }
-}
-
-fn no_header() -> libc::mmsghdr {
-    // SAFETY: integers and pointers only (recvmsg(2)), for which zero is a value.
-    unsafe { std::mem::zeroed() }
-}
-
 impl Batch {
     /// An empty batch.
     #[must_use]
@@ -114,15 +71,14 @@ impl Batch {
         let data = Fixed::from_box(vec![0; BATCH * DATAGRAM_BYTES].into());
         let names = Fixed::new(address::empty(), BATCH);
         let controls = Fixed::new(Control([0; CONTROL_BYTES]), BATCH);
-        let vectors = Fixed::new(no_vector(), BATCH);
-        let headers = Fixed::new(no_header(), BATCH);
+        let mut vectors = Fixed::new(no_vector(), BATCH);
+        let mut headers = Fixed::new(no_header(), BATCH);
         for at in 0..BATCH {
             let vector = libc::iovec {
                 iov_base: data.place(at * DATAGRAM_BYTES).cast(),
                 iov_len: DATAGRAM_BYTES,
             };
-            // SAFETY: the place is within the memory, which nobody else uses.
-            unsafe { vectors.place(at).write(vector) };
+            vectors.write(at, vector);
             let mut header = no_header();
             header.msg_hdr.msg_name = names.place(at).cast();
             header.msg_hdr.msg_namelen = ROOM_BYTES;
@@ -130,8 +86,7 @@ impl Batch {
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = controls.place(at).cast();
             header.msg_hdr.msg_controllen = CONTROL_BYTES;
-            // SAFETY: as above.
-            unsafe { headers.place(at).write(header) };
+            headers.write(at, header);
         }
         Self {
             received: 0,
@@ -140,9 +95,7 @@ impl Batch {
             controls,
             headers,
             _vectors: vectors,
-            out_names: Fixed::new(address::empty(), BATCH),
-            out_vectors: Fixed::new(no_vector(), BATCH),
-            out_headers: Fixed::new(no_header(), BATCH),
+            sender: Sender::new(),
         }
     }
 
@@ -244,7 +197,9 @@ impl Batch {
         hops_in(control.0.get(..used)?)
     }
 
-    /// Sends datagrams of the batch, [`BATCH`] at most, and gives how many went.
+    /// Sends datagrams of the batch, [`BATCH`] at most, and gives how many went. Those of one size
+    /// that follow each other to one address go as one as far as the network's device, or a socket
+    /// of this machine (UDP_SEGMENT, udp(7)).
     ///
     /// # Errors
     /// What sendmmsg(2) reports of the first one: `WouldBlock` when the socket takes no more;
@@ -259,43 +214,23 @@ impl Batch {
             };
             return Ok(1);
         }
-        let outgoing = outgoing.get(..BATCH).unwrap_or(outgoing);
-        for (place, Outgoing { at, to }) in outgoing.iter().enumerate() {
-            let data = self.data(*at);
-            let vector = libc::iovec {
-                iov_base: data.as_ptr().cast_mut().cast(),
-                iov_len: data.len(),
-            };
-            let mut header = no_header();
-            if let Some(to) = to {
-                let (name, length) = address::write(*to);
-                header.msg_hdr.msg_name = self.out_names.place(place).cast();
-                header.msg_hdr.msg_namelen = length;
-                // SAFETY: the place is within the memory, for `place` is less than BATCH, and nobody
-                // else uses it.
-                unsafe { self.out_names.place(place).write(name) };
-            }
-            header.msg_hdr.msg_iov = self.out_vectors.place(place);
-            header.msg_hdr.msg_iovlen = 1;
-            // SAFETY: as above.
-            unsafe { self.out_vectors.place(place).write(vector) };
-            // SAFETY: as above.
-            unsafe { self.out_headers.place(place).write(header) };
+        let mut items = [Item {
+            length: 0,
+            to: None,
+        }; BATCH];
+        for (item, Outgoing { at, to }) in items.iter_mut().zip(outgoing) {
+            (item.length, item.to) = (self.data(*at).len(), *to);
         }
-        let descriptor = socket.as_fd().as_raw_fd();
-        // SAFETY: the first `outgoing.len()` headers were written above and point to names and
-        // vectors of this batch, the vectors to its data, which the kernel only reads; the
-        // descriptor is open, as it is borrowed.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_sendmmsg,
-                descriptor,
-                self.out_headers.place(0),
-                outgoing.len() as libc::c_uint,
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            )
+        let items = items.get(..outgoing.len()).unwrap_or(&items);
+        let place = |number: usize| {
+            let at = outgoing.get(number).map_or(0, |outgoing| outgoing.at);
+            self.data
+                .place(at.min(BATCH - 1) * DATAGRAM_BYTES)
+                .cast_const()
         };
-        usize::try_from(result).map_err(|_| io::Error::last_os_error())
+        // SAFETY: each pointer is to a datagram that was received, within the memory, with as many
+        // octets as its item says; only who has the batch exclusively writes to it.
+        unsafe { self.sender.send(socket, items, place) }
     }
 }
 
@@ -370,6 +305,29 @@ mod tests {
         assert_eq!(got.hops(1), Some(64));
         assert_eq!(got.recv(&two).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(got.is_empty() && got.data(0).is_empty());
+    }
+
+    #[test]
+    fn a_train_arrives_as_what_it_is_made_of() {
+        let ((gateway, at_gateway), (one, to_one)) = (bound(), bound());
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sizes = [700, 700, 700, 300, 700, 0, 1_200, 1_200, 1_300, 9_000, 9_000];
+        for (number, size) in (0_u8..).zip(sizes) {
+            client.send_to(&vec![number; size], at_gateway).unwrap();
+        }
+        let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+        connected.connect(to_one).unwrap();
+        let mut batch = Batch::new();
+        assert_eq!(batch.recv(&gateway).unwrap(), sizes.len());
+        for (socket, to) in [(&gateway, Some(to_one)), (&connected, None)] {
+            let all: Vec<_> = (0..sizes.len()).map(|at| Outgoing { at, to }).collect();
+            assert_eq!(batch.send(socket, &all).unwrap(), sizes.len());
+            let mut got = Batch::new();
+            assert_eq!(got.recv(&one).unwrap(), sizes.len());
+            for (at, number) in (0..sizes.len()).zip(0_u8..) {
+                assert_eq!(got.data(at), vec![number; sizes[at]]);
+            }
+        }
     }
 
     #[test]

@@ -3,8 +3,11 @@
 
 mod address;
 mod batch;
+mod fixed;
 mod options;
+mod send;
 mod sockets;
+mod train;
 mod undelivered;
 
 pub use batch::{BATCH, Batch, DATAGRAM_BYTES, Outgoing};
