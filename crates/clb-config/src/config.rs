@@ -104,6 +104,10 @@ fn assemble(
         load_balancers: document.load_balancers.clone(),
         backends: Backends {
             networks: networks(root, "backends.networks")?,
+            source_addresses: match root.value("backends.source_addresses")? {
+                Value::Addresses(addresses) => addresses,
+                _ => return None,
+            },
         },
         limits: Limits {
             connections: number(root, "limits.connections")?,
@@ -136,6 +140,8 @@ fn assemble(
             backend_keepalive: duration(root, "timeouts.backend_keepalive")?,
             tunnel_idle: duration(root, "timeouts.tunnel_idle")?,
             tcp_idle: duration(root, "timeouts.tcp_idle")?,
+            tcp_keepalive: Some(duration(root, "timeouts.tcp_keepalive")?)
+                .filter(|time| !time.is_zero()),
             udp_idle: duration(root, "timeouts.udp_idle")?,
             drain: duration(root, "timeouts.drain")?,
             task: duration(root, "timeouts.task")?,

@@ -209,6 +209,12 @@ pub const KEYS: &[Key] = &[
         "[\"0.0.0.0/0\", \"::/0\"]",
         "Where backend addresses may lie.",
     ),
+    now(
+        "backends.source_addresses",
+        Kind::Addresses,
+        "[]",
+        "Addresses of this machine from which connections to a backend come when no port is left at the one that the kernel chooses.",
+    ),
     required(
         "certificates.id",
         Kind::CertificateId,
@@ -398,6 +404,12 @@ pub const KEYS: &[Key] = &[
         DURATION,
         "\"900s\"",
         "Idle time of a TCP connection; then both sides are reset.",
+    ),
+    now(
+        "timeouts.tcp_keepalive",
+        DURATION_OR_NONE,
+        "\"60s\"",
+        "Silence after which the kernel asks both sides of a relayed TCP connection whether they are there; six unanswered questions over as long again end it. \"0s\" never asks.",
     ),
     now(
         "timeouts.udp_idle",

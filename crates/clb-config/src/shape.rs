@@ -158,6 +158,8 @@ pub struct Store {
 pub struct Backends {
     /// Where backend addresses may lie.
     pub networks: Vec<IpNet>,
+    /// Further addresses that connections to backends may come from.
+    pub source_addresses: Vec<IpAddr>,
 }
 
 /// `[limits]`; 0 is no limit unless said.
@@ -224,6 +226,8 @@ pub struct Timeouts {
     pub tunnel_idle: Duration,
     /// Without a byte either way.
     pub tcp_idle: Duration,
+    /// Silence before the kernel asks; none: never.
+    pub tcp_keepalive: Option<Duration>,
     /// Of a UDP session.
     pub udp_idle: Duration,
     /// 0 resets at once.

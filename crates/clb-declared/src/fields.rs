@@ -164,6 +164,14 @@ pub const LOAD_BALANCER: &[Field] = &[
         Absent::Is("0"),
         "Network, answered by the API. Another one means a new load balancer.",
     ),
+    field(
+        CREATE,
+        "client_ip",
+        "clientIp",
+        Kinds::ALL,
+        Absent::Is("gateway"),
+        "Whom the backends of TCP listeners see: the gateway; the gateway, which names the client by PROXY protocol 1 or 2; the client itself (transparent: needs CAP_NET_ADMIN and answers that come back through the gateway). Another one means a new load balancer.",
+    ),
 ];
 
 const HEALTH_MEANING: &str = "Health check: 1 on, 0 off.";

@@ -181,9 +181,15 @@ fn instance_settings(row: &Value) -> Settings {
         "" => number(row, "vpcId").to_string(),
         name => name.to_owned(),
     };
+    let client_ip = match text(row, "clientIp") {
+        // Nothing is said of what is usual.
+        "" => "gateway",
+        client_ip => client_ip,
+    };
     let mut settings = Settings::from([
         ("projectId", number(row, "projectId").to_string()),
         ("vpcId", network),
+        ("clientIp", client_ip.to_owned()),
     ]);
     if let Some((prefix, _)) = text(row, "domain").split_once('.') {
         settings.insert("domainPrefix", prefix.to_owned());

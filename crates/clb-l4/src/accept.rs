@@ -191,12 +191,24 @@ fn reset(stream: &TcpStream) {
     let _ = clb_net::set_linger_zero(stream);
 }
 
+fn advice(what: Exhausted) -> &'static str {
+    match what {
+        Exhausted::Descriptors | Exhausted::Memory => {
+            "connections wait or are refused: raise the limit of open files or lower limits.connections"
+        }
+        Exhausted::Ports => {
+            "connections are refused, for no port is left towards a backend: add addresses to backends.source_addresses or widen net.ipv4.ip_local_port_range"
+        }
+    }
+}
+
 /// Counts and, now and then, logs that the machine has run out of something; the reason under
 /// which it is counted.
 pub fn count_exhausted(board: &Board, what: Exhausted, error: &io::Error) -> Refusal {
     let reason = match what {
         Exhausted::Descriptors => Refusal::Descriptors,
         Exhausted::Memory => Refusal::Memory,
+        Exhausted::Ports => Refusal::Ports,
     };
     board.refused.count(reason);
     let now_ms = board.millis_at(Instant::now());
@@ -205,7 +217,8 @@ pub fn count_exhausted(board: &Board, what: Exhausted, error: &io::Error) -> Ref
             %error,
             reason = reason.name(),
             connections = board.connections(),
-            "connections wait or are refused: raise the limit of open files or lower limits.connections"
+            "{}",
+            advice(what)
         );
     }
     reason

@@ -9,6 +9,7 @@ mod accept;
 mod connect;
 pub mod io;
 mod leg;
+mod proxy_header;
 mod relay;
 mod splice;
 pub mod tcp;
@@ -16,7 +17,7 @@ pub mod udp;
 pub mod worker;
 
 pub use accept::{Accepted, accept, count_exhausted};
-pub use connect::connect;
+pub use connect::{Source, connect};
 pub use relay::{Ahead, Broken, Session, relay};
 pub use splice::PIPE_DESCRIPTORS;
 pub use worker::{run_worker, spawn_worker};

@@ -13,6 +13,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use clb_net::{Keepalive, set_keepalive, set_user_timeout};
 use clb_snapshot::{Admission, Board, PlaneSettings};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -89,7 +90,8 @@ pub async fn relay<C: Stream>(
     ahead: Option<Box<Ahead>>,
 ) -> Result<(), Broken> {
     let mut flow = Flow::starting_with(ahead);
-    let mut timer = pin!(sleep((session.idle)(&session.board.settings())));
+    let first = first_look(session);
+    let mut timer = pin!(sleep(first));
     poll_fn(|cx| {
         let turn = flow.poll_turn(session, cx, timer.as_mut())?;
         let ended = flow.to_backend.is_finished() || flow.to_client.is_finished();
@@ -122,10 +124,19 @@ pub async fn relay<C: Stream>(
     .await
 }
 
+/// When is looked first whether anything has moved.
+fn first_look<C>(session: &Session<'_, C>) -> Duration {
+    let settings = session.board.settings();
+    let idle = (session.idle)(&settings);
+    settings.tcp_keepalive.map_or(idle, |after| idle.min(after))
+}
+
 struct Flow {
     to_backend: Direction,
     to_client: Direction,
     last_moved: Instant,
+    /// The kernel asks both sides whether they are still there.
+    is_watched: bool,
 }
 
 impl Flow {
@@ -135,6 +146,7 @@ impl Flow {
             to_backend: Direction::starting_with(ahead.to_backend),
             to_client: Direction::starting_with(ahead.to_client),
             last_moved: Instant::now(),
+            is_watched: false,
         }
     }
 
@@ -170,24 +182,54 @@ impl Flow {
     }
 
     /// The timer is not moved at each byte: when it fires, it is set to what is left.
-    fn check_idle<C>(
+    fn check_idle<C: Stream>(
         &mut self,
         session: &Session<'_, C>,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
     ) -> Result<(), Broken> {
         while timer.as_mut().poll(cx).is_ready() {
-            let idle = (session.idle)(&session.board.settings());
-            if self.last_moved.elapsed() >= idle {
+            let settings = session.board.settings();
+            let mut next = (session.idle)(&settings);
+            let silent = self.last_moved.elapsed();
+            if silent >= next {
                 return Err(Broken::Idle);
             }
+            if let Some(after) = settings.tcp_keepalive.filter(|_| !self.is_watched) {
+                if silent >= after {
+                    // Only now: most connections end before, without these system calls.
+                    watch(session, after);
+                    self.is_watched = true;
+                } else {
+                    next = next.min(after);
+                }
+            }
             // Without an end when the time is beyond what the clock can express.
-            match self.last_moved.checked_add(idle) {
+            match self.last_moved.checked_add(next) {
                 Some(deadline) => timer.as_mut().reset(deadline),
                 None => return Ok(()),
             }
         }
         Ok(())
+    }
+}
+
+/// Has the kernel ask both sides whether they are still there; one that says nothing for twice as
+/// long as it was silent already is gone, whether it was asked or sent something.
+fn watch<C: Stream>(session: &Session<'_, C>, after: Duration) {
+    const PROBES: u32 = 6;
+    let keepalive = Keepalive {
+        idle: after.max(Duration::from_secs(1)),
+        interval: (after / PROBES).max(Duration::from_secs(1)),
+        probes: PROBES,
+    };
+    for socket in [session.client.socket(), session.backend] {
+        let set = set_keepalive(socket, keepalive)
+            .and_then(|()| set_user_timeout(socket, after.saturating_mul(2)));
+        if let Err(error) = set {
+            // The idle time still ends it.
+            tracing::debug!(%error, "TCP keepalive");
+        }
     }
 }
 

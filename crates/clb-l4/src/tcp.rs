@@ -6,15 +6,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use clb_model::ClientIp;
 use clb_net::exhausted;
 use clb_snapshot::{
     Admission, Board, ConnectionPermit, Listener, MAX_ATTEMPTS, Pool, Refusal, TriedSet,
 };
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::accept::{Accepted, accept, count_exhausted};
-use crate::connect::connect;
+use crate::connect::{Source, connect};
 use crate::leg::Leg;
+use crate::proxy_header;
 use crate::relay::{Session, relay};
 use crate::worker::{ListenerCell, Running, Worker};
 
@@ -38,7 +41,14 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
         let peer = accepted.peer;
         accepted.spawn(|accepted| {
             let worker = accepted.admission.worker();
-            let arrival = Box::new(Arrival { worker, pool, peer });
+            let listener = accepted.listener;
+            let arrival = Box::new(Arrival {
+                worker,
+                pool,
+                peer,
+                client_ip: listener.client_ip,
+                own: listener.addr,
+            });
             let client = Leg::new(accepted.stream);
             serve(client, arrival, accepted.permit, accepted.admission)
         });
@@ -52,6 +62,10 @@ struct Arrival {
     worker: usize,
     pool: Arc<Pool>,
     peer: SocketAddr,
+    /// Whom the backend is to see.
+    client_ip: ClientIp,
+    /// Where the client came.
+    own: SocketAddr,
 }
 
 /// Serves a client: finds it a backend and relays. Dropping the future resets both sides.
@@ -97,6 +111,25 @@ fn serve(
     }
 }
 
+impl Arrival {
+    /// Connects to a backend and tells it who the client is, if it is to be told.
+    async fn connect(&self, board: &Board, addr: SocketAddr) -> io::Result<TcpStream> {
+        if self.client_ip == ClientIp::Transparent {
+            return connect(addr, Source::Client(self.peer.ip())).await;
+        }
+        let more = Arc::clone(&board.settings().source_addresses);
+        let stream = connect(addr, Source::Gateway(&more)).await?;
+        if let Some(header) = proxy_header::header(self.client_ip, self.peer, self.own) {
+            // A new connection's buffer has room for all of it.
+            let sent = clb_net::send(&stream, &header)?;
+            if sent < header.len() {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(stream)
+    }
+}
+
 /// Chooses a backend and connects, at most [`MAX_ATTEMPTS`] times, to each once.
 ///
 /// # Errors
@@ -129,7 +162,7 @@ async fn open_backend(
         };
         reached = true;
         let limit = board.settings().backend_connect;
-        let error = match timeout(limit, connect(addr)).await {
+        let error = match timeout(limit, arrival.connect(board, addr)).await {
             Ok(Ok(stream)) => {
                 member.count_opened();
                 return Ok((Leg::new(stream), member));

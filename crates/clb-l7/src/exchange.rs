@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use clb_l4::{connect, count_exhausted};
+use clb_l4::{Source, connect, count_exhausted};
 use clb_model::BindingId;
 use clb_net::exhausted;
 use clb_snapshot::{Admission, MAX_ATTEMPTS, MemberLive, Refusal, TriedSet};
@@ -293,8 +293,12 @@ async fn open(
     member: &Admission,
 ) -> io::Result<TcpStream> {
     let began = local.tick();
-    let limit = local.board().settings().backend_connect;
-    let connected = timeout(limit, connect(addr)).await;
+    let (limit, more) = {
+        let settings = local.board().settings();
+        let more = Arc::clone(&settings.source_addresses);
+        (settings.backend_connect, more)
+    };
+    let connected = timeout(limit, connect(addr, Source::Gateway(&more))).await;
     let took = local.tick().saturating_duration_since(began);
     let stream = connected??;
     member.count_opened();

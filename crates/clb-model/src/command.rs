@@ -12,8 +12,8 @@ use crate::check_path::CheckPath;
 use crate::id::{CertificateId, LbId, ListenerId, RuleId};
 use crate::object::{Counters, Declared, HealthCheck};
 use crate::types::{
-    CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, Port, Protocol, Scheduler,
-    SessionExpire, TimeOut, UnixMillis, Weight,
+    CheckCount, ClientIp, Family, HttpCodeMask, IntervalTime, LoadBalancerType, Port, Protocol,
+    Scheduler, SessionExpire, TimeOut, UnixMillis, Weight,
 };
 
 pub use application::{
@@ -55,6 +55,9 @@ pub struct CreateLoadBalancers {
     /// Wanted address; none: the next free one. With one instance only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vip: Option<IpAddr>,
+    /// Whom the backends of TCP listeners see.
+    #[serde(default, skip_serializing_if = "ClientIp::is_gateway")]
+    pub client_ip: ClientIp,
     /// Network.
     pub vpc: NetworkChoice,
     /// Subnet.

@@ -36,6 +36,6 @@ pub use path_map::PathMap;
 pub use pattern::{BadPattern, DomainKind, DomainPattern, PATTERN_CHARS, UrlModifier, UrlPattern};
 pub use state::{ENDED_TASKS_IN_MEMORY, State};
 pub use types::{
-    CheckCount, Family, HttpCodeMask, IntervalTime, LoadBalancerType, OutOfRange, Port, Protocol,
-    Scheduler, SessionExpire, SslMode, TimeOut, UnixMillis, Weight,
+    CheckCount, ClientIp, Family, HttpCodeMask, IntervalTime, LoadBalancerType, OutOfRange, Port,
+    Protocol, Scheduler, SessionExpire, SslMode, TimeOut, UnixMillis, Weight,
 };

@@ -249,6 +249,56 @@ impl Protocol {
     }
 }
 
+/// Whom the backends of a load balancer's TCP listeners see as the client (semantics.md 5, "Source
+/// address").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientIp {
+    /// The gateway.
+    #[default]
+    Gateway,
+    /// The gateway, which begins each connection with a line that names the client (PROXY protocol
+    /// 1).
+    #[serde(rename = "proxy-v1")]
+    ProxyV1,
+    /// The same in binary (PROXY protocol 2).
+    #[serde(rename = "proxy-v2")]
+    ProxyV2,
+    /// The client.
+    Transparent,
+}
+
+impl ClientIp {
+    /// Its word in the API and in clb.toml.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::ProxyV1 => "proxy-v1",
+            Self::ProxyV2 => "proxy-v2",
+            Self::Transparent => "transparent",
+        }
+    }
+
+    /// What a word means.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [
+            Self::Gateway,
+            Self::ProxyV1,
+            Self::ProxyV2,
+            Self::Transparent,
+        ];
+        all.into_iter().find(|one| one.word() == word)
+    }
+
+    /// Whether it is the gateway, of which nothing need be said.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        *self == Self::Gateway
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

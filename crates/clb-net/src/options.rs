@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::udp::options;
 
 /// Makes the coming close a reset: what is still in the send buffer is thrown away and the peer
 /// sees `ECONNRESET` (SO_LINGER with 0 seconds, socket(7)).
@@ -32,6 +34,37 @@ pub fn shutdown_write(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).shutdown(std::net::Shutdown::Write)
 }
 
+/// Lets the kernel choose the port when the socket is connected rather than when it is bound to an
+/// address and port 0 (IP_BIND_ADDRESS_NO_PORT, ip(7)): then a port can serve one connection to
+/// each destination, instead of one at all. It is an option of IPv4 that holds for IPv6 too.
+///
+/// # Errors
+/// What setsockopt(2) reports.
+pub fn choose_port_late(socket: &impl AsFd) -> io::Result<()> {
+    options::set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Lets the socket be bound to an address that is not this machine's (IP_TRANSPARENT, ip(7)).
+///
+/// # Errors
+/// What setsockopt(2) reports; `PermissionDenied` without CAP_NET_ADMIN and CAP_NET_RAW.
+pub fn set_transparent(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
+    match is_v6 {
+        true => options::set(socket, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, 1),
+        false => options::set(socket, libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1),
+    }
+}
+
+/// Whether this process may have [transparent](set_transparent) sockets.
+///
+/// # Errors
+/// What socket(2) and setsockopt(2) report.
+pub fn may_be_transparent(is_v6: bool) -> io::Result<()> {
+    let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    set_transparent(&socket, is_v6)
+}
+
 /// When the kernel asks a silent peer whether it is still there (tcp(7)). Whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
@@ -41,6 +74,15 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Unanswered probes after which the connection is reset (TCP_KEEPCNT).
     pub probes: u32,
+}
+
+/// Resets the connection when what was sent is not acknowledged for this long (TCP_USER_TIMEOUT,
+/// tcp(7)). Whole milliseconds.
+///
+/// # Errors
+/// What setsockopt(2) reports.
+pub fn set_user_timeout(socket: &impl AsFd, time: Duration) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_user_timeout(Some(time))
 }
 
 /// Turns keepalive probes on.

@@ -50,6 +50,8 @@ pub enum Exhausted {
     Descriptors,
     /// Memory (ENOBUFS, ENOMEM).
     Memory,
+    /// Ports towards one destination (EADDRNOTAVAIL).
+    Ports,
 }
 
 /// Whether an error of socket(2), accept(2) or connect(2) tells that this machine ran out of
@@ -59,6 +61,7 @@ pub fn exhausted(error: &io::Error) -> Option<Exhausted> {
     match error.raw_os_error()? {
         libc::EMFILE | libc::ENFILE => Some(Exhausted::Descriptors),
         libc::ENOBUFS | libc::ENOMEM => Some(Exhausted::Memory),
+        libc::EADDRNOTAVAIL => Some(Exhausted::Ports),
         _ => None,
     }
 }
@@ -91,6 +94,7 @@ mod tests {
         assert_eq!(kind(libc::EMFILE), Some(Exhausted::Descriptors));
         assert_eq!(kind(libc::ENFILE), Some(Exhausted::Descriptors));
         assert_eq!(kind(libc::ENOBUFS), Some(Exhausted::Memory));
+        assert_eq!(kind(libc::EADDRNOTAVAIL), Some(Exhausted::Ports));
         assert_eq!(kind(libc::ECONNREFUSED), None);
         assert_eq!(exhausted(&io::Error::other("no code")), None);
     }

@@ -1,5 +1,6 @@
 //! What the control plane and the workers share: the snapshot, the settings, the counters.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,12 @@ pub struct PlaneSettings {
     /// what the process may open, less what it needs for other things. UDP takes half of them at
     /// most. `u64::MAX` for no limit.
     pub max_sockets: u64,
+    /// Where connections to a backend come from when all ports of the kernel's choice are taken
+    /// (`backends.source_addresses`).
+    pub source_addresses: Arc<[IpAddr]>,
+    /// When the kernel asks silent peers of relayed TCP connections whether they are there
+    /// (`timeouts.tcp_keepalive`); `None` for never.
+    pub tcp_keepalive: Option<Duration>,
     /// What HTTP listeners go by.
     pub http: HttpSettings,
     /// What UDP listeners go by.
@@ -59,11 +66,14 @@ pub enum Refusal {
     TlsHandshakes,
     /// [`UdpSettings::max_sessions`] were there.
     UdpSessions,
+    /// No port is left towards a backend, at none of
+    /// [`source_addresses`](PlaneSettings::source_addresses).
+    Ports,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Connections,
         Self::Descriptors,
         Self::Memory,
@@ -71,6 +81,7 @@ impl Refusal {
         Self::BackendsFailed,
         Self::TlsHandshakes,
         Self::UdpSessions,
+        Self::Ports,
     ];
 
     /// The reason as a metric's label.
@@ -84,6 +95,7 @@ impl Refusal {
             Self::BackendsFailed => "backends_failed",
             Self::TlsHandshakes => "tls_handshakes",
             Self::UdpSessions => "udp_sessions",
+            Self::Ports => "ports",
         }
     }
 }
@@ -98,6 +110,7 @@ pub struct Refusals {
     backends_failed: AtomicU64,
     tls_handshakes: AtomicU64,
     udp_sessions: AtomicU64,
+    ports: AtomicU64,
 }
 
 impl Refusals {
@@ -121,6 +134,7 @@ impl Refusals {
             Refusal::BackendsFailed => &self.backends_failed,
             Refusal::TlsHandshakes => &self.tls_handshakes,
             Refusal::UdpSessions => &self.udp_sessions,
+            Refusal::Ports => &self.ports,
         }
     }
 }
@@ -452,6 +466,8 @@ mod tests {
             tcp_idle: Duration::from_secs(900),
             max_connections,
             max_sockets: u64::MAX,
+            source_addresses: std::sync::Arc::new([]),
+            tcp_keepalive: None,
             http: HttpSettings::default(),
             udp: UdpSettings::default(),
             passive_health: true,
@@ -516,7 +532,7 @@ mod tests {
             (0..times).for_each(|_| refused.count(reason));
         }
         let totals = Refusal::ALL.map(|reason| refused.total(reason));
-        assert_eq!(totals, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(totals, [1, 2, 3, 4, 5, 6, 7, 8]);
         let mut names = Refusal::ALL.map(Refusal::name).to_vec();
         names.sort_unstable();
         names.dedup();

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use clb_model::{LbId, ListenerId, Protocol};
+use clb_model::{ClientIp, LbId, ListenerId, Protocol};
 use clb_routing::Router;
 
 use crate::live::ListenerLive;
@@ -44,6 +44,8 @@ pub struct Listener {
     pub addr: SocketAddr,
     /// What it speaks.
     pub protocol: Protocol,
+    /// TCP: whom backends see as the client.
+    pub client_ip: ClientIp,
     /// Where its sessions go.
     pub service: Service,
     /// Its live state.

@@ -50,6 +50,8 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
             connections => connections,
         },
         max_sockets,
+        source_addresses: config.backends.source_addresses.as_slice().into(),
+        tcp_keepalive: config.timeouts.tcp_keepalive,
         udp: UdpSettings {
             idle: config.timeouts.udp_idle,
             max_sessions: match config.limits.udp_sessions {

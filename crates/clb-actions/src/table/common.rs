@@ -42,7 +42,12 @@ pub(super) static CREATE_LOAD_BALANCER: &[ParamSpec] = &[
     ParamSpec::text_of("special", 1, 255),
     // Our choice, for the declared configuration: the documents let nobody choose a VIP.
     ParamSpec::text_of("vip", 1, 45),
+    // The same; semantics.md 5, "Source address".
+    ParamSpec::text_enum("clientIp", CLIENT_IPS).or_text("gateway"),
 ];
+
+/// Whom the backends of TCP listeners see.
+const CLIENT_IPS: &[&str] = &["gateway", "proxy-v1", "proxy-v2", "transparent"];
 
 pub(super) static DESCRIBE_LOAD_BALANCERS: &[ParamSpec] = &[
     ParamSpec::text("loadBalancerIds.n"),

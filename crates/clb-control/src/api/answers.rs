@@ -126,6 +126,9 @@ pub(super) struct LoadBalancerRow {
     open_bgp: i64,
     isolation: i64,
     log: &'static str,
+    /// Beside what the documents have, where it was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ip: Option<&'static str>,
 }
 
 impl LoadBalancerRow {
@@ -149,6 +152,7 @@ impl LoadBalancerRow {
             open_bgp: 0,
             isolation: 0,
             log: "",
+            client_ip: (!lb.client_ip.is_gateway()).then(|| lb.client_ip.word()),
         }
     }
 }

@@ -9,7 +9,8 @@ use clb_actions::ApiError;
 use clb_actions::envelope;
 use clb_actions::params::Params;
 use clb_model::{
-    Command, CreateLoadBalancers, Family, LoadBalancer, LoadBalancerType, NetworkChoice, TaskId,
+    ClientIp, Command, CreateLoadBalancers, Family, LoadBalancer, LoadBalancerType, NetworkChoice,
+    TaskId,
 };
 
 use super::answers::{LoadBalancerRow, LoadBalancerSet, Price, TaskResult, domain};
@@ -69,6 +70,10 @@ pub(super) fn create(view: &View<'_>, params: &Params) -> Result<Command, ApiErr
         name: params.text("loadBalancerName").map(ToOwned::to_owned),
         domain_prefix: params.text("domainPrefix").map(ToOwned::to_owned),
         vip: vip.transpose()?,
+        client_ip: params
+            .text("clientIp")
+            .and_then(ClientIp::parse)
+            .unwrap_or_default(),
         vpc: network(params, "vpcId"),
         subnet: network(params, "subnetId"),
         project_id: params.int("projectId").unwrap_or(0),

@@ -71,6 +71,8 @@ fn plane_settings() -> PlaneSettings {
         tcp_idle: std::time::Duration::from_secs(1),
         max_connections: u64::MAX,
         max_sockets: u64::MAX,
+        source_addresses: std::sync::Arc::new([]),
+        tcp_keepalive: None,
         passive_health: true,
         http: HttpSettings::default(),
         udp: clb_snapshot::UdpSettings::default(),
@@ -94,7 +96,7 @@ fn file() -> impl Strategy<Value = String> {
             prop::option::of(Just(vip)),
             prop::collection::btree_map(0u8..3, listener(), 0..3),
             backends(false),
-            prop::sample::select(vec!["", "project_id = 3\n"]),
+            prop::sample::select(vec!["", "project_id = 3\n", "client_ip = \"proxy-v2\"\n"]),
         )
             .prop_map(move |(classic, vip, listeners, own, project)| {
                 let family = if classic { "classic" } else { "application" };

@@ -67,6 +67,7 @@ impl Plane {
                 Some(_) => Protocol::Https,
                 None => Protocol::Http,
             },
+            client_ip: clb_model::ClientIp::Gateway,
             service: match rules {
                 [] => Service::Pool(pool(PoolKey::Listener(id), backends)),
                 rules => Service::Rules(router(rules, backends)),
@@ -150,6 +151,7 @@ impl Served<'_> {
                 lb: old.lb,
                 addr: old.addr,
                 protocol: old.protocol,
+                client_ip: clb_model::ClientIp::Gateway,
                 service: old.service.clone(),
                 live: Arc::clone(&old.live),
                 unruled: Arc::clone(&old.unruled),
@@ -219,6 +221,8 @@ fn plane_settings(settings: &Settings) -> PlaneSettings {
         tcp_idle: patience(),
         max_connections: u64::MAX,
         max_sockets: u64::MAX,
+        source_addresses: std::sync::Arc::new([]),
+        tcp_keepalive: None,
         http: settings.clone(),
         udp: clb_snapshot::UdpSettings::default(),
         // Rows make backends fail; what that does to later picks is tested elsewhere.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::certificates::Certificates;
 use super::{
-    Applied, check_limit, check_settings, listener_of, listeners, load_balancers, of_family,
-    redirects, remove_listeners, rules, targets,
+    Applied, check_client_ip, check_limit, check_settings, existing, listener_of, listeners,
+    load_balancers, of_family, redirects, remove_listeners, rules, targets,
 };
 use crate::command::{ApplicationCommand, ListenerChange, ListenerPatch, NewApplicationListener};
 use crate::env::Env;
@@ -125,7 +125,9 @@ fn create(
     let mut counters = *state.counters();
     let mut certificates = Certificates::new(state);
     let mut made = Vec::new();
+    let owner = existing(state, lb)?;
     for new in wanted {
+        check_client_ip(owner, new.protocol)?;
         let service = match &new.settings {
             None => ListenerService::RULES,
             Some(settings) => {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::certificates::Certificates;
-use super::{Applied, check_limit, check_settings, classic, listener_of};
+use super::{Applied, check_client_ip, check_limit, check_settings, classic, listener_of};
 use crate::command::{HealthTimes, ListenerPatch, NewListener};
 use crate::env::Env;
 use crate::error::ModelError;
@@ -34,6 +34,7 @@ pub(super) fn create(
                 new.protocol.number()
             )));
         }
+        check_client_ip(lb, new.protocol)?;
         let listener = Listener {
             id: new.id,
             load_balancer: id,

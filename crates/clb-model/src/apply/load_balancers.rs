@@ -75,6 +75,7 @@ pub(super) fn create(
             subnet: subnet.clone(),
             project_id: create.project_id,
             special: create.special.clone(),
+            client_ip: create.client_ip,
             created: create.now,
             status: Status::Creating,
             status_time: create.now,

@@ -26,7 +26,7 @@ use crate::object::{
 use crate::state::State;
 pub use certificates::certificate_conflicts;
 
-use crate::types::{Family, Scheduler, UnixMillis};
+use crate::types::{ClientIp, Family, Protocol, Scheduler, UnixMillis};
 
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,6 +229,18 @@ fn existing(state: &State, id: LbId) -> Result<&Arc<LoadBalancer>, ModelError> {
     state
         .load_balancer(id)
         .ok_or_else(|| ModelError::LoadBalancerNotFound(id.to_string()))
+}
+
+/// What an instance's backends see of clients must be possible with a listener's protocol.
+fn check_client_ip(lb: &LoadBalancer, protocol: Protocol) -> Result<(), ModelError> {
+    if lb.client_ip == ClientIp::Transparent && protocol.is_udp() {
+        return Err(ModelError::Contradiction(format!(
+            "protocol={}: {} has clientIp=transparent, which UDP listeners can not have",
+            protocol.number(),
+            lb.id
+        )));
+    }
+    Ok(())
 }
 
 fn classic(state: &State, id: LbId) -> Result<&Arc<LoadBalancer>, ModelError> {

@@ -123,6 +123,7 @@ pub(super) fn create_command(number: usize, network_type: LoadBalancerType) -> C
         subnet: NetworkChoice::Number(0),
         project_id: 0,
         special: None,
+        client_ip: ClientIp::Gateway,
     })
 }
 

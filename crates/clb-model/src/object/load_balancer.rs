@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::id::LbId;
-use crate::types::{Family, LoadBalancerType, UnixMillis};
+use crate::types::{ClientIp, Family, LoadBalancerType, UnixMillis};
 
 /// Status of instances and listeners (actions.md C.8): creating until the task that made them ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct LoadBalancer {
     pub project_id: i64,
     /// Free text of the caller.
     pub special: Option<String>,
+    /// Whom the backends of TCP listeners see, kept for life.
+    #[serde(default, skip_serializing_if = "ClientIp::is_gateway")]
+    pub client_ip: ClientIp,
     /// When it was created.
     pub created: UnixMillis,
     /// Creating or running.

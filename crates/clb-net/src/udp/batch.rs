@@ -311,7 +311,9 @@ mod tests {
     fn a_train_arrives_as_what_it_is_made_of() {
         let ((gateway, at_gateway), (one, to_one)) = (bound(), bound());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let sizes = [700, 700, 700, 300, 700, 0, 1_200, 1_200, 1_300, 9_000, 9_000];
+        let sizes = [
+            700, 700, 700, 300, 700, 0, 1_200, 1_200, 1_300, 9_000, 9_000,
+        ];
         for (number, size) in (0_u8..).zip(sizes) {
             client.send_to(&vec![number; size], at_gateway).unwrap();
         }

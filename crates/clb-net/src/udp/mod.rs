@@ -4,7 +4,7 @@
 mod address;
 mod batch;
 mod fixed;
-mod options;
+pub(crate) mod options;
 mod send;
 mod sockets;
 mod train;

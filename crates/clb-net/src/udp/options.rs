@@ -13,7 +13,7 @@ const MEMINFO: usize = 9;
 const MEMINFO_DROPS: usize = 8;
 
 /// Sets an option that is an `int`.
-pub(super) fn set(socket: &impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(crate) fn set(socket: &impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let length = size_of::<i32>() as libc::socklen_t;
     let descriptor = socket.as_fd().as_raw_fd();
     // SAFETY: the pointer is to an i32 that lives until after the call, and the length is its size;

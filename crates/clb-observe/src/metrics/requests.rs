@@ -156,6 +156,7 @@ mod tests {
             lb: LbId::from_number(1),
             addr: ([127, 0, 0, 1], 80).into(),
             protocol,
+            client_ip: clb_model::ClientIp::Gateway,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, 2))),
             live: Arc::new(Live::new(2)),
             unruled: Arc::new(RuleLive::new(2)),
@@ -172,6 +173,8 @@ mod tests {
             tcp_idle: Duration::from_secs(900),
             max_connections: 1,
             max_sockets: u64::MAX,
+            source_addresses: std::sync::Arc::new([]),
+            tcp_keepalive: None,
             passive_health: true,
         };
         Arc::new(Board::new(2, settings, 0))

@@ -59,6 +59,7 @@ mod tests {
             lb: LbId::from_number(1),
             addr: ([127, 0, 0, 1], 443).into(),
             protocol: Protocol::Https,
+            client_ip: clb_model::ClientIp::Gateway,
             service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, 1))),
             live: Arc::new(Live::new(1)),
             unruled: Arc::new(RuleLive::new(1)),
@@ -76,6 +77,8 @@ mod tests {
             tcp_idle: Duration::from_secs(900),
             max_connections: 1,
             max_sockets: u64::MAX,
+            source_addresses: std::sync::Arc::new([]),
+            tcp_keepalive: None,
             passive_health: true,
         };
         let board = Arc::new(Board::new(1, settings, 0));

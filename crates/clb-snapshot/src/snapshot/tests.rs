@@ -12,6 +12,7 @@ fn listener(number: u64) -> Arc<Listener> {
         lb: LbId::from_number(1),
         addr: ([127, 0, 0, 1], 80).into(),
         protocol: Protocol::Tcp,
+        client_ip: clb_model::ClientIp::Gateway,
         service: Service::Pool(Arc::new(Pool::new(PoolKey::Listener(id), view, 1))),
         live: Arc::new(Live::new(1)),
         unruled: Arc::new(RuleLive::new(1)),

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clb_model::{
-    BindingId, Change, Listener as Model, ListenerId, ListenerService, Object, PoolKey, RuleId,
-    State,
+    BindingId, Change, ClientIp, Listener as Model, ListenerId, ListenerService, Object, PoolKey,
+    Protocol, RuleId, State,
 };
 use clb_routing::Router;
 use clb_snapshot::{
@@ -45,6 +45,7 @@ pub(super) type Removed = Vec<Arc<Live>>;
 /// handshakes are done with.
 struct Bound {
     addr: SocketAddr,
+    client_ip: ClientIp,
     sockets: ListenSockets,
     tls: Option<Arc<ServerTls>>,
 }
@@ -186,8 +187,14 @@ impl Plane {
             true => clb_net::udp::bind_group(addr, workers).map(ListenSockets::udp),
             false => clb_net::bind_listeners(addr, workers).map(ListenSockets::tcp),
         };
+        if lb.client_ip == ClientIp::Transparent && listener.protocol == Protocol::Tcp {
+            clb_net::may_be_transparent(addr.is_ipv6()).map_err(|error| {
+                format!("clientIp=transparent: sockets with others' addresses are not allowed here, which takes CAP_NET_ADMIN: {error}")
+            })?;
+        }
         Ok(Bound {
             addr,
+            client_ip: lb.client_ip,
             sockets: sockets.map_err(|error| format!("{addr} can not be bound: {error}"))?,
             tls,
         })
@@ -219,6 +226,7 @@ impl Plane {
             lb: listener.load_balancer,
             addr: bound.addr,
             protocol: listener.protocol,
+            client_ip: bound.client_ip,
             service,
             live: Arc::new(Live::new(workers)),
             unruled: Arc::new(RuleLive::new(workers)),

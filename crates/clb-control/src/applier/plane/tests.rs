@@ -28,6 +28,8 @@ fn board() -> Arc<Board> {
         tcp_idle: std::time::Duration::from_secs(1),
         max_connections: u64::MAX,
         max_sockets: u64::MAX,
+        source_addresses: std::sync::Arc::new([]),
+        tcp_keepalive: None,
         passive_health: true,
         http: HttpSettings::default(),
         udp: clb_snapshot::UdpSettings::default(),
@@ -133,6 +135,7 @@ impl Bench {
                 subnet: NetworkChoice::Number(0),
                 project_id: 0,
                 special: None,
+                client_ip: clb_model::ClientIp::Gateway,
             }))
             .unwrap();
         bench.lb = bench.ahead.load_balancers().next().unwrap().id;
