@@ -53,7 +53,7 @@ impl Sent {
 fn plan(number: u64, total: usize) -> [(u64, usize); 2] {
     let mut random = SmallRng::seed_from_u64(number);
     // So that all of them together are a little more than the total.
-    let mean = total * 9 / 8 / CONNECTIONS as usize;
+    let mean = total * 5 / 4 / CONNECTIONS as usize;
     // Some send next to nothing, some much.
     let length = |random: &mut SmallRng| match random.random_range(0..10) {
         0 => random.random_range(0..2_000),
