@@ -19,6 +19,7 @@ import threading
 import time
 
 from harness.gateway import Gateway
+from harness.tools import find
 
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
@@ -63,7 +64,7 @@ class Network:
 
     def ip(self, *arguments):
         with self.inside():
-            subprocess.run(["ip", *arguments], check=True)
+            subprocess.run([find("ip"), *arguments], check=True)
 
     def sysctl(self, name, value):
         with self.inside():
