@@ -184,6 +184,26 @@ fn the_datagram_after_one_that_was_refused_goes_to_another_backend() {
 }
 
 #[test]
+fn those_behind_a_refused_one_follow_it_in_order() {
+    let plane = Plane::new(settings());
+    let (first, at_first) = backend();
+    let (second, at_second) = backend();
+    let served = plane.listen_udp(&[(at_first, 10), (at_second, 10)]);
+    served.set_members(&[(10, Off), (0, Off)]);
+    let client = client(&served);
+    client.send(b"hello").unwrap();
+    next(&first);
+    served.set_members(&[(10, Off), (10, Off)]);
+    drop(first);
+    // Of different sizes, so that each is sent by itself.
+    for number in 0..20_u8 {
+        client.send(&vec![number; usize::from(number) + 1]).unwrap();
+    }
+    let numbers: Vec<_> = (1..20).map(|_| next(&second).0[0]).collect();
+    assert_eq!(numbers, (1..20).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_session_leaves_a_backend_that_is_no_longer_eligible() {
     let plane = Plane::new(settings());
     let (old, at_old) = backend();

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use smallvec::SmallVec;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::plane::{DropCount, Place, Plane, count_denied, now_ms};
@@ -72,6 +73,7 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
             sessions: Sessions::new(idle_ms),
             plane: Plane::new(proxy.clone(), worker.clone(), live, pool),
             drops: DropCount::default(),
+            plan: Vec::with_capacity(BATCH),
         }),
     });
     let cell = ListenerCell::new(listener);
@@ -92,6 +94,8 @@ struct Core {
     plane: Plane,
     /// Of the socket towards clients.
     drops: DropCount,
+    /// Of the batch at hand; kept for its memory.
+    plan: Vec<Planned>,
 }
 
 fn idle_ms(board: &Board) -> u64 {
@@ -113,9 +117,16 @@ async fn serve(proxy: Rc<Proxy>, mut stop: oneshot::Receiver<()>) {
     })
     .await;
     sweeper.abort();
-    let core = &mut *proxy.core.borrow_mut();
-    core.drops.update(&proxy.socket, &proxy.board);
-    core.sessions.clear(&mut core.plane);
+    {
+        let core = &mut *proxy.core.borrow_mut();
+        core.drops.update(&proxy.socket, &proxy.board);
+        core.sessions.clear(&mut core.plane);
+    }
+    // The tasks that were aborted hold the socket until the runtime drops them, in its next turn; the
+    // port must be free when this ends.
+    while Rc::strong_count(&proxy) > 1 {
+        yield_now().await;
+    }
 }
 
 /// Ends what is idle, from time to time.
@@ -154,6 +165,7 @@ fn poll_batches(
     mut take: impl FnMut(&mut Batch, usize),
     mut failed: impl FnMut(io::Error),
 ) {
+    let mut errors = 0;
     for _ in 0..BATCHES_PER_TURN {
         match socket.poll_recv_ready(cx) {
             Poll::Ready(Ok(())) => {}
@@ -168,21 +180,29 @@ fn poll_batches(
                 _ => Err(io::ErrorKind::WouldBlock.into()),
             });
             match result {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => failed(error),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    errors += 1;
+                    failed(error);
+                }
                 _ if batch.is_empty() => {}
                 _ => take(batch, batch.len()),
             }
         });
     }
+    if errors == BATCHES_PER_TURN {
+        // Nothing but errors: not again before the next event.
+        let _ = socket.try_io(Interest::READABLE, || {
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        });
+    }
     cx.waker().wake_by_ref();
 }
 
-/// Datagrams of one batch that go through one socket, with their sessions.
-#[derive(Default)]
-struct Group {
+/// A datagram of a batch, and where it goes.
+struct Planned {
     socket: u32,
-    sessions: SmallVec<[u32; BATCH]>,
-    outgoing: SmallVec<[Outgoing; BATCH]>,
+    session: u32,
+    outgoing: Outgoing,
 }
 
 impl Proxy {
@@ -190,32 +210,27 @@ impl Proxy {
         let now = now_ms(&self.board);
         let core = &mut *self.core.borrow_mut();
         core.plane.refresh();
-        let mut groups: SmallVec<[Group; 2]> = SmallVec::new();
+        let mut plan = std::mem::take(&mut core.plan);
         for at in 0..count {
             let Some(number) = self.decide(core, batch, at, now) else {
                 continue;
             };
-            let Some(session) = core.sessions.get(number) else {
-                continue;
-            };
-            let (socket, to) = (session.socket, Some(session.to));
-            // Few sockets in a batch, and sorted so that each session's order stays.
-            let known = groups.iter().position(|group| group.socket == socket);
-            let place = known.unwrap_or_else(|| {
-                groups.push(Group {
-                    socket,
-                    ..Group::default()
+            if let Some(session) = core.sessions.get(number) {
+                let to = Some(session.to);
+                plan.push(Planned {
+                    socket: session.socket,
+                    session: number,
+                    outgoing: Outgoing { at, to },
                 });
-                groups.len() - 1
-            });
-            if let Some(group) = groups.get_mut(place) {
-                group.sessions.push(number);
-                group.outgoing.push(Outgoing { at, to });
             }
         }
-        for group in &mut groups {
-            self.to_backends(core, batch, group, now);
+        // Those of one socket together, each session's in their order.
+        plan.sort_by_key(|planned| planned.socket);
+        for run in plan.chunk_by(|one, other| one.socket == other.socket) {
+            self.to_backends(core, batch, run, now);
         }
+        plan.clear();
+        core.plan = plan;
     }
 
     /// The session of a client's datagram.
@@ -236,57 +251,66 @@ impl Proxy {
         }
     }
 
-    fn to_backends(&self, core: &mut Core, batch: &mut Batch, group: &mut Group, now: u64) {
-        let Some((socket, is_connected)) = core.plane.socket(group.socket) else {
+    /// Sends datagrams that go through one socket.
+    fn to_backends(&self, core: &mut Core, batch: &mut Batch, run: &[Planned], now: u64) {
+        let Some(number) = run.first().map(|first| first.socket) else {
             return;
         };
-        if is_connected {
-            group
-                .outgoing
-                .iter_mut()
-                .for_each(|outgoing| outgoing.to = None);
-        }
+        let Some((socket, is_connected)) = core.plane.socket(number) else {
+            return;
+        };
+        let outgoing: SmallVec<[Outgoing; BATCH]> = run
+            .iter()
+            .map(|planned| Outgoing {
+                to: planned.outgoing.to.filter(|_| !is_connected),
+                ..planned.outgoing
+            })
+            .collect();
         let mut done = 0;
         // What a send reports may be of an earlier datagram; the second time it is this one's.
         let mut is_second = false;
-        while let Some(rest) = group.outgoing.get(done..).filter(|rest| !rest.is_empty()) {
+        // A session of this run has another backend now; its later datagrams follow it.
+        let mut has_moved = false;
+        while let Some(first) = run.get(done) {
+            let (session, at) = (first.session, first.outgoing.at);
+            if has_moved && !is_at(core, session, number, first.outgoing.to) {
+                self.to_another(core, batch, at, now);
+                done += 1;
+                continue;
+            }
+            let until = if has_moved { done + 1 } else { outgoing.len() };
+            let rest = outgoing.get(done..until).unwrap_or_default();
             match batch.send(&*socket, rest) {
                 Ok(sent) => {
-                    let sessions = group.sessions.get(done..done + sent).unwrap_or_default();
-                    for (number, Outgoing { at, .. }) in sessions.iter().zip(rest) {
-                        count_in(core, *number, batch.data(*at).len());
+                    for planned in run.iter().skip(done).take(sent) {
+                        count_in(core, planned.session, batch.data(planned.outgoing.at).len());
                     }
                     done += sent.max(1);
                     is_second = false;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_full(&error) => {
-                    let dropped = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+                    let dropped = u64::try_from(run.len() - done).unwrap_or(u64::MAX);
                     self.board.udp.count_dropped(UdpDrop::SendBuffer, dropped);
                     return;
                 }
                 Err(error) => {
                     tracing::trace!(%error, "reported by a send");
-                    note_failures(core, group.socket, &socket);
-                    let (number, first) = (group.sessions.get(done), rest.first());
-                    let (Some(number), Some(first)) = (number, first) else {
-                        return;
-                    };
-                    if core.sessions.has_failed(*number) {
-                        self.to_another(core, batch, first.at, now);
-                    } else if is_second {
-                        if is_unreachable(&error) {
-                            note_failure_of(core, *number);
-                            self.to_another(core, batch, first.at, now);
-                        } else {
-                            self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
+                    note_failures(core, number, &socket);
+                    if !core.sessions.has_failed(session) {
+                        if !is_second {
+                            is_second = true;
+                            continue;
                         }
-                    } else {
-                        is_second = true;
-                        continue;
+                        if !is_unreachable(&error) {
+                            self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
+                            (done, is_second) = (done + 1, false);
+                            continue;
+                        }
+                        note_failure_of(core, session);
                     }
-                    done += 1;
-                    is_second = false;
+                    self.to_another(core, batch, at, now);
+                    (done, is_second, has_moved) = (done + 1, false, true);
                 }
             }
         }
@@ -377,6 +401,12 @@ impl Proxy {
     }
 }
 
+/// Whether a session goes through this socket to this address.
+fn is_at(core: &Core, session: u32, socket: u32, to: Option<SocketAddr>) -> bool {
+    let session = core.sessions.get(session);
+    session.is_some_and(|session| (session.socket, Some(session.to)) == (socket, to))
+}
+
 fn count_in(core: &Core, number: u32, bytes: usize) {
     if let Some(session) = core.sessions.get(number) {
         session.member.count_datagram_in(bytes as u64);
@@ -400,7 +430,7 @@ fn note_failure_of(core: &mut Core, number: u32) {
     }
 }
 
-fn note_failure(core: &mut Core, number: u32, to: std::net::SocketAddr) {
+fn note_failure(core: &mut Core, number: u32, to: SocketAddr) {
     if let Some(session) = core.sessions.failed(number, to) {
         session.member.count_failed();
         tracing::debug!(client = %session.client, backend = %to, "datagrams do not arrive");
