@@ -381,10 +381,10 @@ impl Board {
         is_out
     }
 
-    /// Whether UDP has less than half of the [sockets](Self::udp_socket) that it may have.
+    /// Whether UDP has less than an eighth of the [sockets](Self::udp_socket) that it may have.
     #[must_use]
     pub fn udp_sockets_are_plenty(&self) -> bool {
-        self.udp.sockets() < self.settings.load().max_sockets / 4
+        self.udp.sockets() < self.settings.load().max_sockets / 16
     }
 
     /// The key of the session cookies; none before it was [set](Self::set_cookie_key), and
