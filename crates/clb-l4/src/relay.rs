@@ -19,7 +19,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::io::{Stream, with_scratch};
+use crate::io::{SCRATCH_BYTES, Stream, with_scratch};
 use crate::splice::Lent;
 
 /// Full buffers that one direction may move before other connections of the worker get their turn.
@@ -28,8 +28,8 @@ const READS_PER_TURN: usize = 4;
 /// Octets that one direction may move through a pipe before others get their turn, or some more.
 const PIPED_PER_TURN: u64 = 1024 * 1024;
 
-/// Octets that a direction must move in a turn to keep going through a pipe.
-const BULK: u64 = 64 * 1024;
+/// Octets that a direction must move in a turn, if any, to keep going through a pipe.
+const BULK: u64 = 16 * 1024;
 
 /// Why a relay ended before both directions did; both sides are to be reset.
 #[derive(Debug)]
@@ -249,7 +249,7 @@ struct Direction {
     /// idle ones are many.
     pending: Option<Box<Pending>>,
     state: State,
-    /// So much flowed in the turn before that a pipe is worth it.
+    /// So much flows that a pipe is worth it.
     is_bulk: bool,
 }
 
@@ -288,9 +288,12 @@ impl Direction {
         for _ in 0..READS_PER_TURN {
             let step = self.poll_step(from, to, cx, scratch, &mut moved)?;
             if step.is_pending() || self.is_finished() {
-                self.is_bulk &= moved >= BULK;
+                // A turn that moves nothing is one that the other direction was woken for.
+                self.is_bulk &= moved == 0 || moved >= BULK;
                 return Ok(moved);
             }
+            // A full buffer: there is more where that came from.
+            self.is_bulk |= moved >= SCRATCH_BYTES as u64;
             if moved >= PIPED_PER_TURN {
                 break;
             }

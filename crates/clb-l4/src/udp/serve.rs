@@ -273,9 +273,11 @@ impl Proxy {
         let mut has_moved = false;
         while let Some(first) = run.get(done) {
             let (session, at) = (first.session, first.outgoing.at);
-            if has_moved && !is_at(core, session, number, first.outgoing.to) {
+            if core.sessions.has_failed(session)
+                || (has_moved && !is_at(core, session, number, first.outgoing.to))
+            {
                 self.to_another(core, batch, at, now);
-                done += 1;
+                (done, has_moved) = (done + 1, true);
                 continue;
             }
             let until = if has_moved { done + 1 } else { outgoing.len() };
@@ -287,6 +289,10 @@ impl Proxy {
                     }
                     done += sent.max(1);
                     is_second = false;
+                    if sent < rest.len() {
+                        // The call has met an error and swallowed it, as it had sent something.
+                        note_failures(core, number, &socket);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_full(&error) => {
