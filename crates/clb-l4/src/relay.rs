@@ -81,7 +81,8 @@ pub struct Ahead {
     pub to_client: Vec<u8>,
 }
 
-/// Relays until both directions have ended in order.
+/// Relays until both directions have ended in order. Then both sides must be dropped, which tells one
+/// of them the end.
 ///
 /// # Errors
 /// [`Broken`] when a side fails or nothing moves for [`Session::idle`].
@@ -165,8 +166,12 @@ impl Flow {
             client, backend, ..
         } = *session;
         let (bytes_in, bytes_out) = with_scratch(|scratch| {
-            let bytes_in = self.to_backend.turn(client, backend, cx, scratch)?;
-            let bytes_out = self.to_client.turn(backend, client, cx, scratch)?;
+            let is_last = self.to_client.is_finished();
+            let up = (client, backend);
+            let bytes_in = self.to_backend.turn(up, is_last, cx, scratch)?;
+            let is_last = self.to_backend.is_finished();
+            let down = (backend, client);
+            let bytes_out = self.to_client.turn(down, is_last, cx, scratch)?;
             Ok::<_, io::Error>((bytes_in, bytes_out))
         })?;
         if bytes_in > 0 || bytes_out > 0 {
@@ -279,14 +284,14 @@ impl Direction {
     /// last case the task is woken again. Gives the bytes that the receiver took.
     fn turn(
         &mut self,
-        from: &impl Stream,
-        to: &impl Stream,
+        (from, to): (&impl Stream, &impl Stream),
+        is_last: bool,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
     ) -> io::Result<u64> {
         let mut moved = 0;
         for _ in 0..READS_PER_TURN {
-            let step = self.poll_step(from, to, cx, scratch, &mut moved)?;
+            let step = self.poll_step((from, to), is_last, cx, scratch, &mut moved)?;
             if step.is_pending() || self.is_finished() {
                 // A turn that moves nothing is one that the other direction was woken for.
                 self.is_bulk &= moved == 0 || moved >= BULK;
@@ -348,8 +353,8 @@ impl Direction {
     /// Writes what is pending, then reads once and writes that.
     fn poll_step(
         &mut self,
-        from: &impl Stream,
-        to: &impl Stream,
+        (from, to): (&impl Stream, &impl Stream),
+        is_last: bool,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         moved: &mut u64,
@@ -372,7 +377,10 @@ impl Direction {
             self.state = State::Ending;
         }
         if self.state == State::Ending {
-            if to.poll_end(cx)?.is_pending() {
+            // When the other direction has ended, too, both sides are about to be closed, which tells
+            // a plain socket's peer the end as well.
+            let closes = is_last && to.plain().is_some();
+            if !closes && to.poll_end(cx)?.is_pending() {
                 return Ok(Poll::Pending);
             }
             self.state = State::Finished;

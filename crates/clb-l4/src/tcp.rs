@@ -88,10 +88,6 @@ fn serve(
             admission.count_failed();
             return;
         };
-        if let Err(error) = clb_net::set_nodelay(&client.stream) {
-            // The client is gone; the relay will find that out.
-            tracing::trace!(%error, "TCP_NODELAY");
-        }
         let session = Session {
             client: &client.stream,
             backend: &backend.stream,

@@ -44,10 +44,6 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
     let stopped = Rc::clone(&service);
     let serve_one = move |accepted: Accepted, cell: &ListenerCell| {
         let (seat, cell) = (service.seat(), cell.clone());
-        if let Err(error) = clb_net::set_nodelay(&accepted.stream) {
-            // The client is gone; the first read will find that out.
-            tracing::trace!(%error, "TCP_NODELAY");
-        }
         match (accepted.listener.tls.clone(), accepted.listener.protocol) {
             (Some(tls), _) => accepted.spawn(|accepted| serve_tls(accepted, tls, cell, seat)),
             (None, Protocol::Https) => {
