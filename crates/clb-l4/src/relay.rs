@@ -28,8 +28,11 @@ const READS_PER_TURN: usize = 4;
 /// Octets that one direction may move through a pipe before others get their turn, or some more.
 const PIPED_PER_TURN: u64 = 1024 * 1024;
 
-/// Octets that a direction must move in a turn, if any, to keep going through a pipe.
+/// A turn that moves less, but something, is a small one.
 const BULK: u64 = 16 * 1024;
+
+/// Small turns in a row after which a direction no longer goes through a pipe.
+const PATIENCE: u8 = 8;
 
 /// Why a relay ended before both directions did; both sides are to be reset.
 #[derive(Debug)]
@@ -254,8 +257,8 @@ struct Direction {
     /// idle ones are many.
     pending: Option<Box<Pending>>,
     state: State,
-    /// So much flows that a pipe is worth it.
-    is_bulk: bool,
+    /// Small turns that are left before a pipe is no longer worth it; 0 when it is not.
+    bulk: u8,
 }
 
 #[derive(Debug)]
@@ -272,7 +275,7 @@ impl Direction {
         Self {
             pending,
             state: State::Open,
-            is_bulk: false,
+            bulk: 0,
         }
     }
 
@@ -293,17 +296,24 @@ impl Direction {
         for _ in 0..READS_PER_TURN {
             let step = self.poll_step((from, to), is_last, cx, scratch, &mut moved)?;
             if step.is_pending() || self.is_finished() {
-                // A turn that moves nothing is one that the other direction was woken for.
-                self.is_bulk &= moved == 0 || moved >= BULK;
+                match moved {
+                    // The other direction was woken.
+                    0 => {}
+                    1..BULK => self.bulk = self.bulk.saturating_sub(1),
+                    _ if self.bulk > 0 => self.bulk = PATIENCE,
+                    _ => {}
+                }
                 return Ok(moved);
             }
             // A full buffer: there is more where that came from.
-            self.is_bulk |= moved >= SCRATCH_BYTES as u64;
+            if moved >= SCRATCH_BYTES as u64 {
+                self.bulk = PATIENCE;
+            }
             if moved >= PIPED_PER_TURN {
                 break;
             }
         }
-        self.is_bulk = true;
+        self.bulk = PATIENCE;
         cx.waker().wake_by_ref();
         Ok(moved)
     }
@@ -319,7 +329,7 @@ impl Direction {
         let (Some(from), Some(to)) = (from.plain(), to.plain()) else {
             return Ok(None);
         };
-        if self.is_bulk && self.pending.is_none() && self.state == State::Open {
+        if self.bulk > 0 && self.pending.is_none() && self.state == State::Open {
             self.pending = Lent::take().map(|pipe| Box::new(Pending::Piped(pipe)));
         }
         let Some(Pending::Piped(pipe)) = self.pending.as_deref_mut() else {
