@@ -97,6 +97,7 @@ TCP = [
     Workload("connections", "connect, 64 octets echoed, close", "echo", ("--echo", 64, "--new-connections"), connections=32),
     Workload("pingpong", "64 octets to and fro", "echo", ("--echo", 64)),
     Workload("bulk", "bulk to the client", "bulk", ("--answer", 16 * MIB), connections=8, per="GiB"),
+    Workload("bulk-up", "bulk to the backend", "bulk", ("--body", 16 * MIB), connections=8, per="GiB"),
 ]
 
 UDP = [
