@@ -55,7 +55,7 @@ async fn open(addr: SocketAddr, from: Option<(IpAddr, bool)>) -> io::Result<TcpS
     let stream = socket.connect(addr).await?;
     // On the machine's own addresses a connection to a port where nobody listens can meet itself,
     // when the kernel chooses that very port as its source (simultaneous open, RFC 9293 3.5).
-    if stream.local_addr()? == addr {
+    if clb_net::may_be_chosen(addr.port()) && stream.local_addr()? == addr {
         clb_net::set_linger_zero(&stream)?;
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

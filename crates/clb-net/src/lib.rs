@@ -18,4 +18,4 @@ pub use options::{
     set_transparent, set_user_timeout, shutdown_write,
 };
 pub use pipe::Pipe;
-pub use resources::{Exhausted, exhausted, raise_nofile_limit, reserve_descriptors};
+pub use resources::{Exhausted, exhausted, may_be_chosen, raise_nofile_limit, reserve_descriptors};

@@ -1,7 +1,9 @@
 //! What the process may use up.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::RawFd;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -41,6 +43,24 @@ pub fn reserve_descriptors(limit: u64) -> io::Result<()> {
     let any = std::fs::File::open("/dev/null")?;
     drop(rustix::io::fcntl_dupfd_cloexec(&any, last)?);
     Ok(())
+}
+
+/// Whether the kernel may choose this port for a connection (ip_local_port_range, ip(7)), as it was
+/// when this was first asked; true if that can not be read.
+#[must_use]
+pub fn may_be_chosen(port: u16) -> bool {
+    static RANGE: OnceLock<Option<RangeInclusive<u16>>> = OnceLock::new();
+    let range = RANGE.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+        parse_range(&text)
+    });
+    range.as_ref().is_none_or(|range| range.contains(&port))
+}
+
+fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut ports = text.split_ascii_whitespace().map(str::parse);
+    let (first, last) = (ports.next()?.ok()?, ports.next()?.ok()?);
+    Some(first..=last)
 }
 
 /// What the machine ran out of when a socket could not be had.
@@ -86,6 +106,15 @@ mod tests {
         let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
         let size: u64 = size.unwrap().trim().parse().unwrap();
         assert!(size >= limit.min(DESCRIPTORS_AT_START), "{size} of {limit}");
+    }
+
+    #[test]
+    fn ports_of_the_kernels_choice_are_known() {
+        assert_eq!(parse_range("32768\t60999\n"), Some(32768..=60999));
+        assert_eq!(parse_range(""), None);
+        assert_eq!(parse_range("1 70000"), None);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(may_be_chosen(socket.local_addr().unwrap().port()));
     }
 
     #[test]
