@@ -94,8 +94,7 @@ pub async fn relay<C: Stream>(
     ahead: Option<Box<Ahead>>,
 ) -> Result<(), Broken> {
     let mut flow = Flow::starting_with(ahead);
-    let first = first_look(session);
-    let mut timer = pin!(sleep(first));
+    let mut timer = pin!(sleep(first_look(session)));
     poll_fn(|cx| {
         let turn = flow.poll_turn(session, cx, timer.as_mut())?;
         let ended = flow.to_backend.is_finished() || flow.to_client.is_finished();
