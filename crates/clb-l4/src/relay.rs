@@ -138,8 +138,6 @@ struct Flow {
     to_backend: Direction,
     to_client: Direction,
     last_moved: Instant,
-    /// The kernel asks both sides whether they are still there.
-    is_watched: bool,
 }
 
 impl Flow {
@@ -149,7 +147,6 @@ impl Flow {
             to_backend: Direction::starting_with(ahead.to_backend),
             to_client: Direction::starting_with(ahead.to_client),
             last_moved: Instant::now(),
-            is_watched: false,
         }
     }
 
@@ -202,14 +199,13 @@ impl Flow {
             if silent >= next {
                 return Err(Broken::Idle);
             }
-            if let Some(after) = settings.tcp_keepalive.filter(|_| !self.is_watched) {
-                if silent >= after {
-                    // Only now: most connections end before, without these system calls.
-                    watch(session, after);
-                    self.is_watched = true;
-                } else {
-                    next = next.min(after);
-                }
+            // Only for those that are silent: most connections end before, without these system
+            // calls. Whether it was done before is not kept, for that would cost every connection
+            // more than doing it again costs a few.
+            match settings.tcp_keepalive {
+                Some(after) if silent >= after => watch(session, after),
+                Some(after) => next = next.min(after),
+                None => {}
             }
             // Without an end when the time is beyond what the clock can express.
             match self.last_moved.checked_add(next) {

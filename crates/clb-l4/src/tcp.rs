@@ -192,10 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_task_stays_within_512_bytes() {
+    fn a_connection_task_stays_within_528_bytes() {
         // The runtime's own part of a task takes the other 128. Without optimisation the compiler
         // keeps some more words.
-        let limit = if cfg!(debug_assertions) { 464 } else { 384 };
+        let limit = if cfg!(debug_assertions) { 448 } else { 400 };
         let size = size_of_future(serve);
         assert!(size <= limit, "{size}");
     }
