@@ -6,30 +6,33 @@ use tokio::net::TcpStream;
 /// cuts a session short (a failed connect, an error on the other side, an idle time that ran out,
 /// a cancelled task) the peer must not take for the end of the data.
 #[derive(Debug)]
-pub(crate) struct Leg {
-    pub(crate) stream: TcpStream,
-    finished: bool,
-}
+pub(crate) struct Leg(
+    /// `None` when it has ended. That takes no room, as a flag beside it would in every idle
+    /// connection.
+    Option<TcpStream>,
+);
 
 impl Leg {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            finished: false,
-        }
+        Self(Some(stream))
     }
 
-    /// Both directions ended in order: drop closes, and the kernel still delivers what is left.
+    /// The connection, until it is [finished](Self::finish).
+    pub(crate) fn stream(&self) -> Option<&TcpStream> {
+        self.0.as_ref()
+    }
+
+    /// Both directions ended in order: closes, and the kernel still delivers what is left.
     pub(crate) fn finish(&mut self) {
-        self.finished = true;
+        self.0 = None;
     }
 }
 
 impl Drop for Leg {
     fn drop(&mut self) {
-        if !self.finished {
+        if let Some(stream) = &self.0 {
             // It fails only for a connection that is gone anyway.
-            let _ = clb_net::set_linger_zero(&self.stream);
+            let _ = clb_net::set_linger_zero(stream);
         }
     }
 }

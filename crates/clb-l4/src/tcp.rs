@@ -88,9 +88,12 @@ fn serve(
             admission.count_failed();
             return;
         };
+        let (Some(to_client), Some(to_backend)) = (client.stream(), backend.stream()) else {
+            return;
+        };
         let session = Session {
-            client: &client.stream,
-            backend: &backend.stream,
+            client: to_client,
+            backend: to_backend,
             board: permit.board(),
             listener: &admission,
             member: &member,
@@ -192,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_task_stays_within_528_bytes() {
+    fn a_connection_task_stays_within_512_bytes() {
         // The runtime's own part of a task takes the other 128. Without optimisation the compiler
         // keeps some more words.
-        let limit = if cfg!(debug_assertions) { 448 } else { 400 };
+        let limit = if cfg!(debug_assertions) { 448 } else { 384 };
         let size = size_of_future(serve);
         assert!(size <= limit, "{size}");
     }
