@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::http::HttpSettings;
 use crate::passive::Suspects;
 use crate::pool::Pool;
+use crate::refusal::Refusals;
 use crate::snapshot::Snapshot;
 use crate::udp::{UdpSessionPermit, UdpSettings, UdpSocketPermit, UdpTotals};
 
@@ -46,97 +47,6 @@ pub struct PlaneSettings {
     /// (`[health] passive`). Turning it off leaves those that are out for the rest of their time,
     /// ten seconds at most.
     pub passive_health: bool,
-}
-
-/// Why a client was turned away; the `reason` of `clb_refused_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// [`PlaneSettings::max_connections`] were open, or all of the
-    /// [`max_sockets`](PlaneSettings::max_sockets).
-    Connections,
-    /// The process or the system has no descriptor left.
-    Descriptors,
-    /// The kernel has no memory for a socket.
-    Memory,
-    /// The pool has nobody to pick.
-    NoBackend,
-    /// Every backend that was tried failed.
-    BackendsFailed,
-    /// [`HttpSettings::tls_handshakes`] were in progress; the oldest was refused.
-    TlsHandshakes,
-    /// [`UdpSettings::max_sessions`] were there.
-    UdpSessions,
-    /// No port is left towards a backend, at none of
-    /// [`source_addresses`](PlaneSettings::source_addresses).
-    Ports,
-}
-
-impl Refusal {
-    /// All reasons.
-    pub const ALL: [Self; 8] = [
-        Self::Connections,
-        Self::Descriptors,
-        Self::Memory,
-        Self::NoBackend,
-        Self::BackendsFailed,
-        Self::TlsHandshakes,
-        Self::UdpSessions,
-        Self::Ports,
-    ];
-
-    /// The reason as a metric's label.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Descriptors => "descriptors",
-            Self::Memory => "memory",
-            Self::NoBackend => "no_backend",
-            Self::BackendsFailed => "backends_failed",
-            Self::TlsHandshakes => "tls_handshakes",
-            Self::UdpSessions => "udp_sessions",
-            Self::Ports => "ports",
-        }
-    }
-}
-
-/// Counters of [`Refusal`]s.
-#[derive(Debug, Default)]
-pub struct Refusals {
-    connections: AtomicU64,
-    descriptors: AtomicU64,
-    memory: AtomicU64,
-    no_backend: AtomicU64,
-    backends_failed: AtomicU64,
-    tls_handshakes: AtomicU64,
-    udp_sessions: AtomicU64,
-    ports: AtomicU64,
-}
-
-impl Refusals {
-    /// Counts one.
-    pub fn count(&self, reason: Refusal) {
-        self.counter(reason).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many there were.
-    #[must_use]
-    pub fn total(&self, reason: Refusal) -> u64 {
-        self.counter(reason).load(Ordering::Relaxed)
-    }
-
-    fn counter(&self, reason: Refusal) -> &AtomicU64 {
-        match reason {
-            Refusal::Connections => &self.connections,
-            Refusal::Descriptors => &self.descriptors,
-            Refusal::Memory => &self.memory,
-            Refusal::NoBackend => &self.no_backend,
-            Refusal::BackendsFailed => &self.backends_failed,
-            Refusal::TlsHandshakes => &self.tls_handshakes,
-            Refusal::UdpSessions => &self.udp_sessions,
-            Refusal::Ports => &self.ports,
-        }
-    }
 }
 
 /// Lets one log line through in a while, over all workers, for what can happen ten thousand times
@@ -523,19 +433,5 @@ mod tests {
         let gate = LogGate::default();
         let passed = [0, 1, 59_999, 60_000, 60_001, 300_000].map(|now| gate.pass(now, 60_000));
         assert_eq!(passed, [true, false, false, true, false, true]);
-    }
-
-    #[test]
-    fn each_reason_has_its_own_count_and_name() {
-        let refused = Refusals::default();
-        for (times, reason) in (1..).zip(Refusal::ALL) {
-            (0..times).for_each(|_| refused.count(reason));
-        }
-        let totals = Refusal::ALL.map(|reason| refused.total(reason));
-        assert_eq!(totals, [1, 2, 3, 4, 5, 6, 7, 8]);
-        let mut names = Refusal::ALL.map(Refusal::name).to_vec();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Refusal::ALL.len());
     }
 }

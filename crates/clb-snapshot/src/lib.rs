@@ -18,6 +18,7 @@ mod passive;
 mod pick;
 mod pool;
 mod redirect;
+mod refusal;
 mod rule;
 mod rule_live;
 mod snapshot;
@@ -28,7 +29,7 @@ mod view;
 
 pub use clb_model::PoolKey;
 
-pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, Refusal, Refusals, WorkerSlot};
+pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, WorkerSlot};
 pub use health::MemberHealth;
 pub use http::HttpSettings;
 pub use listener::{ListenSockets, Listener, Service};
@@ -37,6 +38,7 @@ pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
 pub use pick::{MAX_ATTEMPTS, Pick, TriedSet, Turn};
 pub use pool::Pool;
 pub use redirect::Redirect;
+pub use refusal::{Refusal, Refusals};
 pub use rule::{Routed, Rule};
 pub use rule_live::{
     DURATION_BOUNDS, FinishedRequest, GATEWAY_STATUSES, HistogramTotals, REQUEST_CLASSES,
