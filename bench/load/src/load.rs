@@ -19,7 +19,7 @@ use crate::exchange::{self, Exchange};
 use crate::pace::Pace;
 use crate::report::{Findings, print};
 use crate::tls::{self, Client};
-use crate::{cpu, seconds};
+use crate::{Measured, cpu};
 
 /// What both kinds of load need.
 #[derive(Args)]
@@ -32,15 +32,8 @@ pub(crate) struct Options {
     /// How many connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// How long to measure
-    #[arg(long, value_parser = seconds, default_value = "0.7")]
-    seconds: Duration,
-    /// How long to run before
-    #[arg(long, value_parser = seconds, default_value = "0.2")]
-    warm_up: Duration,
-    /// Processes whose CPU time is measured
-    #[arg(long, value_delimiter = ',')]
-    cpu_of: Vec<u32>,
+    #[command(flatten)]
+    measured: Measured,
 }
 
 /// A connection whose last one failed is opened again after this.
@@ -53,7 +46,10 @@ const TURN: Duration = Duration::from_millis(50);
 /// Runs the load and prints what was found. `rate`: requests a second, `None` for as fast as it goes.
 pub(crate) fn run(options: &Options, rate: Option<u32>, renew: bool) -> anyhow::Result<()> {
     ensure!(options.connections > 0, "--connections 0: at least 1");
-    ensure!(!options.seconds.is_zero(), "--seconds 0: more than 0");
+    ensure!(
+        !options.measured.seconds.is_zero(),
+        "--seconds 0: more than 0"
+    );
     let client = options.tls.client()?;
     let exchange = Exchange::new(&options.exchange, renew)?;
     ensure!(
@@ -66,10 +62,14 @@ pub(crate) fn run(options: &Options, rate: Option<u32>, renew: bool) -> anyhow::
         client.hello()?;
     }
     let start = Instant::now();
-    let begin = start + options.warm_up;
-    let end = begin + options.seconds;
+    let begin = start + options.measured.warm_up;
+    let end = begin + options.measured.seconds;
     let pace = match rate {
-        Some(rate) => Pace::open(start, options.warm_up + options.seconds, rate),
+        Some(rate) => Pace::open(
+            start,
+            options.measured.warm_up + options.measured.seconds,
+            rate,
+        ),
         None => Pace::Closed { end },
     };
     let mut load = Run {
@@ -142,14 +142,14 @@ impl Run<'_> {
         loop {
             let now = Instant::now();
             if window.is_none() && now >= begin {
-                let used = (cpu::of(&self.options.cpu_of)?, cpu::own()?);
+                let used = (cpu::of(&self.options.measured.cpu_of)?, cpu::own()?);
                 self.found = Findings::new()?;
                 let since = Instant::now();
                 window = Some((since, used));
                 self.counting = true;
                 // A machine that gives us no time may begin late; the window has its length all the same.
                 if let Pace::Closed { end: last } = &mut self.pace {
-                    end = since + self.options.seconds;
+                    end = since + self.options.measured.seconds;
                     *last = end;
                 }
             }
@@ -157,7 +157,7 @@ impl Run<'_> {
                 && measured.is_none()
                 && now >= end
             {
-                let used = cpu::of(&self.options.cpu_of)?.saturating_sub(others);
+                let used = cpu::of(&self.options.measured.cpu_of)?.saturating_sub(others);
                 let own = cpu::own()?.saturating_sub(own);
                 measured = Some((since.elapsed(), used, own));
                 self.counting = false;

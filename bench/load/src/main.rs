@@ -80,6 +80,20 @@ struct Listen {
     listen: SocketAddr,
 }
 
+/// What is measured of a load, and when.
+#[derive(Args)]
+struct Measured {
+    /// How long to measure
+    #[arg(long, value_parser = seconds, default_value = "0.7")]
+    seconds: Duration,
+    /// How long to run before
+    #[arg(long, value_parser = seconds, default_value = "0.2")]
+    warm_up: Duration,
+    /// Processes whose CPU time is measured
+    #[arg(long, value_delimiter = ',')]
+    cpu_of: Vec<u32>,
+}
+
 #[derive(Subcommand)]
 enum Load {
     /// As fast as it goes: each connection sends its next request when it has the answer

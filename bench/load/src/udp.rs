@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use serde_json::json;
 
 use crate::report::{Findings, print};
-use crate::{cpu, seconds, stdin};
+use crate::{Measured, cpu, stdin};
 
 /// What a client waits for an answer before it takes its datagrams for lost.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -41,15 +41,8 @@ pub(crate) struct Options {
     /// How many each client has on their way
     #[arg(long, default_value_t = 1)]
     window: usize,
-    /// How long to measure
-    #[arg(long, value_parser = seconds, default_value = "0.7")]
-    seconds: Duration,
-    /// How long to run before
-    #[arg(long, value_parser = seconds, default_value = "0.2")]
-    warm_up: Duration,
-    /// Processes whose CPU time is measured
-    #[arg(long, value_delimiter = ',')]
-    cpu_of: Vec<u32>,
+    #[command(flatten)]
+    measured: Measured,
 }
 
 /// Sessions that are begun, one after the other.
@@ -127,12 +120,15 @@ struct Client {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.connections > 0, "--connections 0: at least 1");
     ensure!(options.window > 0, "--window 0: at least 1");
-    ensure!(!options.seconds.is_zero(), "--seconds 0: more than 0");
+    ensure!(
+        !options.measured.seconds.is_zero(),
+        "--seconds 0: more than 0"
+    );
     let length = options.datagram;
     ensure!(length >= STAMP, "--datagram {length}: at least {STAMP}");
     let start = Instant::now();
-    let begin = start + options.warm_up;
-    let mut end = begin + options.seconds;
+    let begin = start + options.measured.warm_up;
+    let mut end = begin + options.measured.seconds;
     let mut poll = Poll::new()?;
     let mut clients = Vec::with_capacity(options.connections);
     for number in 0..options.connections {
@@ -172,9 +168,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         now = Instant::now();
         if window.is_none() && now >= begin {
             // A late begin makes a late end.
-            end = now + options.seconds;
+            end = now + options.measured.seconds;
             found = Findings::new()?;
-            window = Some((now, cpu::of(&options.cpu_of)?, cpu::own()?));
+            window = Some((now, cpu::of(&options.measured.cpu_of)?, cpu::own()?));
         }
         let received_at = start.elapsed();
         for event in &events {
@@ -216,7 +212,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     let (from, cpu_before, own_before) = window.context("the window never began")?;
-    let cpu = cpu::of(&options.cpu_of)?.saturating_sub(cpu_before);
+    let cpu = cpu::of(&options.measured.cpu_of)?.saturating_sub(cpu_before);
     let own = cpu::own()?.saturating_sub(own_before);
     print(&found.json(now - from, cpu, own, 0))?;
     Ok(())
