@@ -127,7 +127,7 @@ def test_datagrams_that_arrive_are_right_and_answers_find_their_client(bench):
     bench.wire.loss, bench.wire.delay = 0.2, (0.0, 0.01)
     answered = 0
     with bench.inside():
-        some = [Client(address, timeout=0.05) for _ in range(20)]
+        some = [Client(address, timeout=0.1) for _ in range(20)]
     for round in range(10):
         for number, client in enumerate(some):
             client.socket.send(b"%d %d" % (number, round))
@@ -140,7 +140,7 @@ def test_datagrams_that_arrive_are_right_and_answers_find_their_client(bench):
             assert (name, client_number) == (b"far", b"%d" % number)
     for client in some:
         client.close()
-    assert 50 < answered < 200
+    assert 30 < answered < 200
     assert bench.metric("clb_udp_sessions") == 20
     assert all(data.split(b" ")[0].isdigit() for data in server.received)
     assert bench.metric("clb_refused_total") == 0
