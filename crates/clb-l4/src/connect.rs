@@ -16,7 +16,7 @@ pub enum Source<'a> {
     Client(IpAddr),
 }
 
-/// Connects, with TCP_NODELAY and the kernel's probes for silent peers on. Give it a limit of time.
+/// Connects, with TCP_NODELAY on. Give it a limit of time.
 ///
 /// # Errors
 /// What socket(2), bind(2) and connect(2) report; `ConnectionRefused` for a connection that met

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clb_model::BindingId;
+use clb_net::Exhausted;
 use clb_snapshot::{
     Admission, Board, ListenerLive, Pool, PoolView, Refusal, Stickiness, TriedSet, Turn, UdpDrop,
     UdpSessionPermit, UdpSocketPermit,
@@ -162,10 +163,9 @@ impl Sockets for Plane {
         let socket = match socket {
             Ok(socket) => Rc::new(socket),
             Err(error) => {
-                match clb_net::exhausted(&error) {
-                    Some(what) => drop(count_exhausted(self.board(), what, &error)),
-                    None => tracing::warn!(%error, "a UDP socket could not be opened"),
-                }
+                // Each datagram of a new session may come here, for want of descriptors or of a way to
+                // the backend. It is counted when nothing else is found for it.
+                tracing::debug!(%error, ?to, "no UDP socket towards backends");
                 return false;
             }
         };
@@ -268,7 +268,11 @@ pub(super) fn count_denied(board: &Board, denied: super::sessions::Denied) {
     use super::sessions::Denied;
     let reason = match denied {
         Denied::Sessions => Refusal::UdpSessions,
-        Denied::Sockets => Refusal::Descriptors,
+        Denied::Sockets => {
+            let error = "there are as many UDP sockets as there may be";
+            count_exhausted(board, Exhausted::Descriptors, &io::Error::other(error));
+            return;
+        }
         Denied::NoBackend => Refusal::NoBackend,
         Denied::Hops => return board.udp.count_dropped(UdpDrop::Hops, 1),
     };
