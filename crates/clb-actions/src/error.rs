@@ -238,7 +238,7 @@ impl ApiError {
         )
     }
 
-    /// 6100: Action unknown, of another product or not available yet, or a Version was given.
+    /// 6100: Action unknown or of another product, or a Version was given.
     #[must_use]
     pub fn not_supported(message: impl Into<String>) -> Self {
         Self::new(6100, "InvalidAction", None, message)

@@ -18,7 +18,7 @@ use crate::rate::RateLimiter;
 use crate::replay::{ReplayMemory, WINDOW_SECONDS, in_window};
 use crate::signature::{canonical_parameters, verify, with_prefix};
 use crate::suggest::nearest;
-use crate::table::{ACTIONS, ActionSpec, Availability, OF_OTHER_PRODUCTS};
+use crate::table::{ACTIONS, ActionSpec, OF_OTHER_PRODUCTS};
 
 /// How a request was sent; other methods are answered by HTTP alone (actions.md A.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -420,14 +420,7 @@ fn wrong_signature(credentials: &Credentials<'_>) -> ApiError {
 /// Step 4: the Action is known (6100).
 fn find_action(pairs: &[Pair]) -> Result<&'static ActionSpec, ApiError> {
     let name = common::value(pairs, "Action").unwrap_or_default();
-    let action = ActionSpec::find(name).ok_or_else(|| unknown_action(name))?;
-    if action.availability == Availability::NotYet {
-        return Err(ApiError::not_supported(format!(
-            "{}: not available yet",
-            action.name
-        )));
-    }
-    Ok(action)
+    ActionSpec::find(name).ok_or_else(|| unknown_action(name))
 }
 
 fn unknown_action(name: &str) -> ApiError {

@@ -118,6 +118,7 @@ fn assemble(
             request_body: number(root, "limits.request_body")?,
             persistence_entries: number(root, "limits.persistence_entries")?,
             udp_sessions: number(root, "limits.udp_sessions")?,
+            access_log_ring: at_least(root, "limits.access_log_ring", 64 * KIB, problems)?,
             tls_handshakes: number(root, "limits.tls_handshakes")?,
             h2_concurrent_streams: number(root, "limits.h2_concurrent_streams")?,
             api_url_bytes: number(root, "limits.api_url_bytes")?,
@@ -163,6 +164,7 @@ fn assemble(
             key: files::store_key(root, folder, problems),
             audit_entries: number(root, "store.audit_entries")?,
         },
+        access_log: access_log(root, folder, problems)?,
         prices: Prices {
             public: i64::try_from(number(root, "prices.public")?).ok()?,
             private: i64::try_from(number(root, "prices.private")?).ok()?,
@@ -196,6 +198,47 @@ fn text(values: &Values, path: &str) -> Option<String> {
         Value::Text(text) => Some(text),
         _ => None,
     }
+}
+
+const KIB: u64 = 1024;
+
+/// A number with a lower bound.
+fn at_least(root: &Values, path: &str, least: u64, problems: &mut Collector) -> Option<u64> {
+    let value = number(root, path)?;
+    if value < least {
+        let message = format!("{path} = {value}: must be {least} bytes or more");
+        problems.add(root.offset_of(path), message);
+        return None;
+    }
+    Some(value)
+}
+
+fn access_log(root: &Values, folder: &Path, problems: &mut Collector) -> Option<AccessLog> {
+    let given = |path| text(root, path).filter(|text| !text.is_empty());
+    let syslog = match given("access_log.syslog") {
+        Some(text) => match text.parse() {
+            Ok(server) => Some(server),
+            Err(_) => {
+                let message = format!(
+                    "access_log.syslog = \"{text}\": must be address:port, such as \"127.0.0.1:514\""
+                );
+                problems.add(root.offset_of("access_log.syslog"), message);
+                return None;
+            }
+        },
+        None => None,
+    };
+    Some(AccessLog {
+        enabled: boolean(root, "access_log.enabled")?,
+        retention: duration(root, "access_log.retention")?,
+        max_bytes: at_least(root, "access_log.max_bytes", KIB * KIB, problems)?,
+        file: given("access_log.file").map(|name| folder.join(name)),
+        format: match text(root, "access_log.format")?.as_str() {
+            "json" => AccessLogFormat::Json,
+            _ => AccessLogFormat::Combined,
+        },
+        syslog,
+    })
 }
 
 /// `health.udp_payload`: text, or octets in hexadecimal digits.

@@ -286,6 +286,12 @@ pub const KEYS: &[Key] = &[
         "UDP sessions at once, all listeners together; new ones beyond it are dropped. 0 is no limit.",
     ),
     now(
+        "limits.access_log_ring",
+        Kind::Size,
+        "\"4MiB\"",
+        "Bytes of rows that each worker may have waiting for the access log, at least 64 KiB; more are dropped and counted.",
+    ),
+    now(
         "limits.tls_handshakes",
         COUNT,
         "8192",
@@ -484,40 +490,41 @@ pub const KEYS: &[Key] = &[
         "100000",
         "Calls of the API that the audit log tells of: all that change something or tried to; the oldest go first. 0 keeps none.",
     ),
-    later(
+    now(
         "access_log.enabled",
         Kind::Bool,
-        "false",
-        "the access log",
-        "Whether requests are logged.",
+        "true",
+        "Whether requests of HTTP and HTTPS listeners are logged.",
     ),
-    later(
+    now(
         "access_log.retention",
         DURATION,
         "\"72h\"",
-        "the access log",
-        "How long rows are kept.",
+        "How long rows are kept; DescribeLoadBalancerLog asks for the last 72 hours at most.",
     ),
-    later(
+    now(
         "access_log.max_bytes",
         Kind::Size,
         "\"1GiB\"",
-        "the access log",
-        "How much is kept.",
+        "Bytes of rows on disk, compressed, at least 1 MiB; the oldest go first. A million rows of usual requests take about 60 MB.",
     ),
-    later(
+    now(
         "access_log.file",
         Kind::Text,
         "\"\"",
-        "the access log",
-        "Extra target: a file.",
+        "A file that gets a line for each request besides; whoever rotates it renames it, and a second later there is a new one. Empty: none.",
     ),
-    later(
+    now(
+        "access_log.format",
+        Kind::Word(&["combined", "json"]),
+        "\"combined\"",
+        "The lines of access_log.file: as nginx's predefined format, or an object with the fields of DescribeLoadBalancerLog.",
+    ),
+    now(
         "access_log.syslog",
         Kind::Text,
         "\"\"",
-        "the access log",
-        "Extra target: a syslog server.",
+        "address:port of a syslog server that gets a message for each request besides: RFC 5424 over UDP, local7.info, the text as in combined. Empty: none.",
     ),
     now(
         "prices.public",

@@ -21,7 +21,7 @@ pub use files::certificate_warnings;
 pub use problems::Problems;
 pub use reference::reference;
 pub use shape::{
-    Access, Admin, Api, ApiKey, ApiTls, Backends, Certificate, Config, Health, Http, HttpMethod,
-    Instance, Limits, Log, LogFormat, LogLevel, Prices, Secret, Store, StoreKey, Timeouts, Vips,
-    Workers,
+    Access, AccessLog, AccessLogFormat, Admin, Api, ApiKey, ApiTls, Backends, Certificate, Config,
+    Health, Http, HttpMethod, Instance, Limits, Log, LogFormat, LogLevel, Prices, Secret, Store,
+    StoreKey, Timeouts, Vips, Workers,
 };

@@ -153,6 +153,32 @@ pub struct Store {
     pub audit_entries: u64,
 }
 
+/// `access_log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// nginx's predefined format.
+    Combined,
+    /// Objects.
+    Json,
+}
+
+/// `[access_log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Whether requests are logged.
+    pub enabled: bool,
+    /// How long rows are kept.
+    pub retention: Duration,
+    /// Bytes on disk.
+    pub max_bytes: u64,
+    /// An extra file.
+    pub file: Option<PathBuf>,
+    /// Its lines.
+    pub format: AccessLogFormat,
+    /// An extra syslog server.
+    pub syslog: Option<SocketAddr>,
+}
+
 /// `[backends]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backends {
@@ -181,6 +207,8 @@ pub struct Limits {
     pub persistence_entries: u64,
     /// UDP sessions at once; 0 is no limit.
     pub udp_sessions: u64,
+    /// Bytes for each worker.
+    pub access_log_ring: u64,
     /// In progress, all workers together.
     pub tls_handshakes: u64,
     /// In one connection.
@@ -344,6 +372,8 @@ pub struct Config {
     pub health: Health,
     /// `[store]`
     pub store: Store,
+    /// `[access_log]`
+    pub access_log: AccessLog,
     /// `[prices]`
     pub prices: Prices,
     /// `[log]`

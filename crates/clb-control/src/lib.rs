@@ -22,17 +22,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use clb_access_log::AccessLog;
 use clb_actions::{Gatekeeper, Key, Limits, Triple};
 use clb_balance::CookieKey;
 use clb_declared::{LoadBalancer, Step};
 use clb_model::{Command, Env};
+use clb_monitor::Monitor;
 use clb_snapshot::Board;
 use clb_store::{LiveStore, SqliteStore, Store as _, StoreError};
 use jiff::tz::TimeZone;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
-use api::{Answered, Api, ApiLimits, ApiServer, Prices};
+use api::{Answered, Api, ApiLimits, ApiServer, Prices, RECORD_READERS};
 use applier::{Applier, ApplierParts, ApplierSettings, Order, Stats};
 use clock::Clock;
 use engine::{Engine, EngineHandle, ExecuteError};
@@ -60,6 +62,15 @@ pub struct Settings {
     pub applier: ApplierSettings,
 }
 
+/// What the data plane has recorded.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Requests of HTTP and HTTPS listeners; none: there are none to be asked for.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// Series of what was counted.
+    pub monitor: Option<Arc<Monitor>>,
+}
+
 /// The control plane can not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -85,7 +96,7 @@ pub struct Control {
 
 impl Control {
     /// Loads the state and starts to bring it into force. The caller holds the folder's lock.
-    /// `store_key` is what `[store] key_file` holds.
+    /// `store_key` is what `[store] key_file` holds; `records` is what the API answers from besides.
     ///
     /// # Errors
     /// [`StartError`]
@@ -95,6 +106,7 @@ impl Control {
         settings: Settings,
         board: Arc<Board>,
         clock: Arc<dyn Clock>,
+        records: Records,
     ) -> Result<Self, StartError> {
         let mut store =
             SqliteStore::open(state_dir, store_key)?.with_audit_entries(settings.audit_entries);
@@ -152,6 +164,8 @@ impl Control {
             zone: TimeZone::system(),
             stopping: AtomicBool::new(false),
             answered: Answered::default(),
+            records: Arc::new(records),
+            reading: Semaphore::new(RECORD_READERS),
         });
         Ok(Self {
             api,

@@ -19,10 +19,10 @@ use clb_model::{Key, Kind, Object, TaskId, TaskState};
 use clb_snapshot::Board;
 use clb_store::{Committed, Revision, Store, StoreError, Transaction, Watch};
 use jiff::tz::TimeZone;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::Settings;
-use crate::api::{Answered, Api};
+use crate::api::{Answered, Api, RECORD_READERS};
 use crate::clock::SystemClock;
 use crate::declared::declare;
 use crate::engine::{self, Engine, EngineHandle};
@@ -98,6 +98,8 @@ impl Stage {
             zone: TimeZone::system(),
             stopping: AtomicBool::new(false),
             answered: Answered::default(),
+            records: Arc::default(),
+            reading: Semaphore::new(RECORD_READERS),
         };
         Ok(Self {
             api,

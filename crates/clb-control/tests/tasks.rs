@@ -14,7 +14,7 @@ use clb_actions::Limits as GateLimits;
 use clb_control::api::{Api, ApiLimits, Prices};
 use clb_control::applier::ApplierSettings;
 use clb_control::clock::Clock;
-use clb_control::{Control, Settings};
+use clb_control::{Control, Records, Settings};
 use clb_model::{
     Change, ENDED_TASKS_IN_MEMORY, Env, Limits, Object, ProbeMethod, Task, TaskId, TaskState,
     UnixMillis,
@@ -106,7 +106,15 @@ impl Bench {
             udp: clb_snapshot::UdpSettings::default(),
         };
         let board = Arc::new(Board::new(1, plane, 10));
-        let control = Control::start(dir, None, settings(task), Arc::clone(&board), clock).unwrap();
+        let control = Control::start(
+            dir,
+            None,
+            settings(task),
+            Arc::clone(&board),
+            clock,
+            Records::default(),
+        )
+        .unwrap();
         Self { control, board }
     }
 

@@ -59,7 +59,6 @@ impl From<io::Error> for Broken {
 }
 
 /// What a relay works on.
-#[derive(Debug)]
 pub struct Session<'a, C = TcpStream> {
     /// One side.
     pub client: &'a C,
@@ -73,6 +72,8 @@ pub struct Session<'a, C = TcpStream> {
     pub member: &'a Admission,
     /// How long nothing may move.
     pub idle: fn(&PlaneSettings) -> Duration,
+    /// Who else is told of bytes that were passed on, towards the backend and towards the client.
+    pub moved: Option<&'a dyn Fn(u64, u64)>,
 }
 
 /// What was received before the relay began and is sent first.
@@ -177,6 +178,9 @@ impl Flow {
             self.last_moved = Instant::now();
             session.listener.count_bytes(bytes_in, bytes_out);
             session.member.count_bytes(bytes_in, bytes_out);
+            if let Some(moved) = session.moved {
+                moved(bytes_in, bytes_out);
+            }
         }
         if self.is_finished() {
             return Ok(Poll::Ready(()));

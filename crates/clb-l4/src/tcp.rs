@@ -98,6 +98,7 @@ fn serve(
             listener: &admission,
             member: &member,
             idle: |settings| settings.tcp_idle,
+            moved: None,
         };
         let end = relay(&session, None).await;
         match end {

@@ -15,7 +15,7 @@ use clb_model::{
 use clb_routing::Router;
 use clb_snapshot::{
     Board, HttpSettings, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool,
-    PoolKey, PoolView, Rule, RuleLive, Service, Snapshot, Stickiness,
+    PoolKey, PoolView, Rule, RuleLive, RuleName, Service, Snapshot, Stickiness,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -74,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             url: url.clone(),
             redirect: None,
             pool: pool(PoolKey::Rule(id))?,
+            name: RuleName::default(),
         };
         router = router.with(&domain, &url, number, Arc::new(rule).into())?;
     }

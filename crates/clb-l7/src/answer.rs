@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clb_access_log::Reason;
 use clb_l4::worker::ListenerCell;
-use clb_snapshot::{FinishedRequest, Rule};
+use clb_snapshot::{FinishedRequest, Pool, Rule};
 
 use crate::http1::{
     GatewayField, MethodKind, Request, Version, reason_phrase, write_final_answer,
     write_gateway_answer,
 };
+use crate::log::Entry;
 use crate::order::{Order, RequestId};
 use crate::redirect::location;
 
@@ -29,8 +31,14 @@ pub(crate) struct GatewayAnswer {
     whole: Option<Vec<u8>>,
     /// Where the client is to go instead.
     location: Option<Vec<u8>>,
-    /// The rule that the request belongs to, if it is counted there and not at the listener.
-    rule: Option<Arc<Rule>>,
+    /// Where the request belongs, if it is counted there and not at the listener.
+    pool: Option<Arc<Pool>>,
+    /// The number of its rule's name.
+    name: u32,
+    /// Why the gateway answers.
+    pub(crate) reason: Reason,
+    /// For the access log, if there is one.
+    pub(crate) log: Option<Entry>,
 }
 
 /// What is done about a request in the place of carrying it out.
@@ -53,12 +61,15 @@ impl GatewayAnswer {
             keeps_connection: false,
             whole: None,
             location: None,
-            rule: None,
+            pool: None,
+            name: 0,
+            reason: Reason::BadRequest,
+            log: None,
         }
     }
 
     /// To a request that was to be carried out.
-    pub(crate) fn to_order(status: u16, order: &Order) -> Self {
+    pub(crate) fn to_order(status: u16, order: &mut Order) -> Self {
         Self {
             status,
             why: why(status),
@@ -71,7 +82,10 @@ impl GatewayAnswer {
                 && !matches!(status, 400 | 408 | 413),
             whole: None,
             location: None,
-            rule: None,
+            pool: Some(Arc::clone(&order.pool)),
+            name: 0,
+            reason: order.reason,
+            log: order.log.take(),
         }
     }
 
@@ -90,7 +104,10 @@ impl GatewayAnswer {
             keeps_connection: keeps && request.version == Version::Http11,
             whole: None,
             location: None,
-            rule: None,
+            pool: None,
+            name: 0,
+            reason: Reason::BadRequest,
+            log: None,
         }
     }
 
@@ -102,7 +119,16 @@ impl GatewayAnswer {
         keeps: bool,
     ) -> Self {
         let rule = match instead {
-            Instead::Status(status) => return Self::to_request(status, id, request, keeps),
+            Instead::Status(status) => {
+                return Self {
+                    reason: match status {
+                        404 => Reason::NoRule,
+                        500 => Reason::RoutingFailed,
+                        _ => Reason::BadRequest,
+                    },
+                    ..Self::to_request(status, id, request, keeps)
+                };
+            }
             Instead::Redirect(rule) => rule,
         };
         let redirect = rule.redirect.as_deref();
@@ -114,7 +140,9 @@ impl GatewayAnswer {
         };
         Self {
             location: location.and_then(Result::ok),
-            rule: Some(rule),
+            pool: Some(Arc::clone(&rule.pool)),
+            name: rule.name.number(),
+            reason: Reason::Redirected,
             ..Self::to_request(status, id, request, keeps)
         }
     }
@@ -132,7 +160,10 @@ impl GatewayAnswer {
             keeps_connection,
             whole: Some(whole),
             location: None,
-            rule: None,
+            pool: None,
+            name: 0,
+            reason: Reason::None,
+            log: None,
         }
     }
 
@@ -143,10 +174,46 @@ impl GatewayAnswer {
             is_gateways: true,
             took: Duration::ZERO,
         };
-        match &self.rule {
-            Some(rule) => rule.pool.requests().record(worker, &finished),
+        match &self.pool {
+            Some(pool) => pool.requests().record(worker, &finished),
             None => cell.with(|listener| listener.requests().record(worker, &finished)),
         }
+    }
+
+    /// For the access log: it is `log`'s end.
+    pub(crate) fn logged(mut self, mut log: Option<Entry>) -> Self {
+        if let (Some(log), Some(pool)) = (&mut log, &self.pool) {
+            log.belongs_to(pool.key(), self.name);
+        }
+        self.log = log;
+        self
+    }
+
+    /// The client was sent `head` octets of head and `body` octets of body; not, if it is gone.
+    pub(crate) fn sent(
+        &mut self,
+        worker: usize,
+        cell: &ListenerCell,
+        (head, body): (u64, u64),
+        is_taken: bool,
+    ) {
+        match &self.pool {
+            Some(pool) => pool.requests().count_bytes(worker, 0, head + body),
+            None => cell.with(|listener| listener.requests().count_bytes(worker, 0, head + body)),
+        }
+        if let Some(log) = &mut self.log {
+            log.sent_head(head);
+            log.sent(head + body);
+            match is_taken {
+                true => log.end(Some(self.status), self.reason),
+                false => log.end(None, Reason::ClientGone),
+            }
+        }
+    }
+
+    /// Octets of the head in what [`write`](Self::write) has written.
+    pub(crate) fn head_length(text: &[u8]) -> usize {
+        memchr::memmem::find(text, b"\r\n\r\n").map_or(text.len(), |at| at + 4)
     }
 
     /// Writes the answer.

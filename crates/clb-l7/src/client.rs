@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use clb_l4::io::{Stream, poll_recv, poll_send, poll_send_vectored};
 use tokio::net::TcpStream;
 
+use crate::log::TlsFacts;
 use crate::tls::TlsStream;
 
 /// A client's connection, with or without TLS. One branch, always taken the same way on one
@@ -28,6 +29,14 @@ impl Client {
         match self {
             Self::Plain(_) => &[],
             Self::Tls(stream) => stream.certificate_fields(),
+        }
+    }
+
+    /// What was agreed in the TLS handshake.
+    pub(crate) fn tls_facts(&self) -> Option<TlsFacts> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.facts()),
         }
     }
 

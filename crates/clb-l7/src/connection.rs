@@ -1,5 +1,6 @@
 //! A client's connection: one request after the other.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use clb_access_log::{AccessLog, Protocol as Spoken, Reason};
 use clb_l4::io::{Stream as _, poll_recv, with_scratch};
 use clb_l4::worker::{ListenerCell, Running, Worker};
 use clb_l4::{Accepted, Ahead, Session, accept, relay};
@@ -23,6 +25,7 @@ use crate::exchange::{Asker, Outcome, Tunnel, exchange};
 use crate::forward::{End, Forward};
 use crate::http1::{HeadScanner, leading_crlf};
 use crate::local::Local;
+use crate::log::{Entry, Facts, Seen};
 use crate::order::{Order, RequestId};
 use crate::service::{Seat, Service};
 use crate::timers::{Timers, Wait};
@@ -34,13 +37,26 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long it may be silent meanwhile.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
+/// [`start_logging`] without an access log.
+///
+/// # Errors
+/// As there.
+pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
+    start_logging(worker, listener, None)
+}
+
 /// Takes the worker's socket of an HTTP listener and serves it until it is
-/// [stopped](Running::stop). Must be called within the worker's local runtime.
+/// [stopped](Running::stop). Must be called within the worker's local runtime. `log` must be the
+/// same for all listeners of a worker.
 ///
 /// # Errors
 /// When the socket was taken before, or cannot be registered with the runtime.
-pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
-    let service = Service::new(Local::of(worker));
+pub fn start_logging(
+    worker: &Worker,
+    listener: Arc<Listener>,
+    log: Option<&AccessLog>,
+) -> io::Result<Running> {
+    let service = Service::new(Local::of(worker, log));
     let stopped = Rc::clone(&service);
     let serve_one = move |accepted: Accepted, cell: &ListenerCell| {
         let (seat, cell) = (service.seat(), cell.clone());
@@ -75,6 +91,8 @@ pub(crate) struct Connection {
     pub(crate) timers: Timers,
     pub(crate) admission: Admission,
     permit: ConnectionPermit,
+    /// For the access log, from the first request on.
+    facts: Option<Rc<Facts>>,
 }
 
 /// What comes with a client's connection.
@@ -126,7 +144,30 @@ impl Connection {
             timers: Timers::default(),
             admission: arrival.admission,
             permit: arrival.permit,
+            facts: None,
         }
+    }
+
+    /// Begins an entry of the access log, if there is one: for a request whose head has `received`
+    /// octets.
+    pub(crate) fn log(&mut self, seen: &Seen<'_>, id: &[u8], received: usize) -> Option<Entry> {
+        let local = Rc::clone(self.local());
+        if !local.is_logging() {
+            return None;
+        }
+        let (client, peer) = (&self.client, self.peer);
+        let facts = self.facts.get_or_insert_with(|| {
+            let spoken = match client.is_tls() {
+                true => Spoken::Https,
+                false => Spoken::Http,
+            };
+            Facts::new(peer, spoken, client.tls_facts())
+        });
+        let socket = client.socket();
+        Some(
+            self.cell
+                .with(|listener| Entry::new(&local, facts, socket, listener, seen, id, received)),
+        )
     }
 
     pub(crate) fn service(&self) -> &Rc<Service> {
@@ -233,24 +274,44 @@ impl Connection {
     }
 
     /// The client has ended its direction.
-    fn ended(&self) -> Next {
+    fn ended(&mut self) -> Next {
         match self.received.len() == leading_crlf(&self.received) {
             true => Next::End,
             // A part of a request (RFC 9112 8).
-            false => self.refuse(400, "the request was cut", false),
+            false => self.refuse_received(400, "the request was cut", Reason::BadRequest),
         }
     }
 
-    /// A request that is answered with an error, after which nothing more is read.
-    pub(crate) fn refuse(&self, status: u16, why: &'static str, is_head: bool) -> Next {
-        let id = RequestId::from_slice(&self.local().request_id());
-        Next::Answer(Box::new(GatewayAnswer::refusal(status, why, id, is_head)))
+    /// [`refuse`](Self::refuse) for what was received and is no request yet.
+    fn refuse_received(&mut self, status: u16, why: &'static str, reason: Reason) -> Next {
+        let data = std::mem::take(&mut self.received);
+        let next = self.refuse(status, why, false, &data, reason);
+        self.received = data;
+        next
     }
 
-    fn too_late(&self) -> Next {
+    /// A request that is answered with an error, after which nothing more is read.
+    /// `data` is what came of it.
+    pub(crate) fn refuse(
+        &mut self,
+        status: u16,
+        why: &'static str,
+        is_head: bool,
+        data: &[u8],
+        reason: Reason,
+    ) -> Next {
+        let id = RequestId::from_slice(&self.local().request_id());
+        let log = self.log(&Seen::octets(data), &id, data.len());
+        let mut answer = GatewayAnswer::refusal(status, why, id, is_head).logged(log);
+        answer.reason = reason;
+        Next::Answer(Box::new(answer))
+    }
+
+    fn too_late(&mut self) -> Next {
+        let why = "the head did not come in time";
         match self.received.is_empty() {
             true => Next::End,
-            false => self.refuse(408, "the head did not come in time", false),
+            false => self.refuse_received(408, why, Reason::ClientTimeout),
         }
     }
 
@@ -287,11 +348,14 @@ impl Connection {
     }
 
     /// Answers in the gateway's own name; what becomes of the connection.
-    async fn answer(&mut self, answer: GatewayAnswer) -> Outcome {
+    async fn answer(&mut self, mut answer: GatewayAnswer) -> Outcome {
         let mut out = self.local().buffer();
         let keeps = answer.keeps_connection && !self.service().is_draining();
         answer.write(!keeps, &self.local().date(), &mut out);
         let sent = self.send(&out).await;
+        let head = GatewayAnswer::head_length(&out);
+        let lengths = (head as u64, (out.len() - head) as u64);
+        answer.sent(self.local().worker(), &self.cell, lengths, sent.is_ok());
         self.local().give_back(out);
         match (sent, keeps) {
             (Err(_), _) => Outcome::Reset,
@@ -302,7 +366,8 @@ impl Connection {
 
     /// Tells a client that it has to speak TLS here.
     async fn speak_tls(&mut self) {
-        if let Next::Answer(answer) = self.refuse(400, "this port speaks HTTPS", false) {
+        let why = "this port speaks HTTPS";
+        if let Next::Answer(answer) = self.refuse(400, why, false, b"", Reason::BadRequest) {
             self.count(&answer);
             match self.answer(*answer).await {
                 Outcome::Linger => self.linger().await,
@@ -346,6 +411,16 @@ impl Connection {
 
     /// Relays both directions until the end.
     async fn tunnel(mut self, tunnel: Tunnel) {
+        let mut order = tunnel.order;
+        let (total, worker) = (Cell::new((0, 0)), self.local().worker());
+        let pool = order.as_ref().map(|order| Arc::clone(&order.pool));
+        let moved = |bytes_in, bytes_out| {
+            let (before_in, before_out) = total.get();
+            total.set((before_in + bytes_in, before_out + bytes_out));
+            if let Some(pool) = &pool {
+                pool.requests().count_bytes(worker, bytes_in, bytes_out);
+            }
+        };
         let ahead = Ahead {
             to_backend: std::mem::take(&mut self.received),
             to_client: tunnel.to_client,
@@ -357,8 +432,15 @@ impl Connection {
             listener: &self.admission,
             member: &tunnel.member,
             idle: |settings| settings.http.tunnel_idle,
+            moved: Some(&moved),
         };
-        if let Err(broken) = relay(&session, Some(Box::new(ahead))).await {
+        let relayed = relay(&session, Some(Box::new(ahead))).await;
+        self.local().tick();
+        if let Some(order) = &mut order {
+            let (bytes_in, bytes_out) = total.get();
+            order.end_tunnel(bytes_in, bytes_out);
+        }
+        if let Err(broken) = relayed {
             tracing::debug!(%broken, "both sides of a tunnel reset");
             reset(self.client.socket());
             reset(&tunnel.backend);
@@ -496,15 +578,20 @@ async fn carry_out(connection: &mut Connection, mut order: Box<Order>) -> Outcom
         is_gateways: false,
         took: local.now().saturating_duration_since(order.started),
     };
-    let outcome = match outcome {
+    let mut outcome = match outcome {
         Ok(outcome) => outcome,
         Err(status) => {
             finished.status = Some(status);
             finished.is_gateways = true;
-            Box::pin(connection.answer(GatewayAnswer::to_order(status, &order))).await
+            let answer = GatewayAnswer::to_order(status, &mut order);
+            Box::pin(connection.answer(answer)).await
         }
     };
     order.pool.requests().record(local.worker(), &finished);
+    order.end(matches!(outcome, Outcome::Tunnel(_)));
+    if let Outcome::Tunnel(tunnel) = &mut outcome {
+        tunnel.order = Some(order);
+    }
     outcome
 }
 

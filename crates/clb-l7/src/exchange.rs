@@ -4,11 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use clb_access_log::Reason;
 use clb_l4::{Source, connect, count_exhausted};
 use clb_model::BindingId;
 use clb_net::exhausted;
-use clb_snapshot::{Admission, MAX_ATTEMPTS, MemberLive, Refusal, TriedSet};
+use clb_snapshot::{Admission, FinishedRequest, MAX_ATTEMPTS, MemberLive, Refusal, TriedSet};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -66,6 +68,10 @@ pub(crate) struct Tunnel {
     pub(crate) backend: TcpStream,
     pub(crate) member: Admission,
     pub(crate) to_client: Vec<u8>,
+    /// The request that it began with, for the log.
+    pub(crate) order: Option<Box<Order>>,
+    /// Over HTTP/2: octets from the client and to it.
+    pub(crate) moved: (u64, u64),
 }
 
 /// A member that was picked.
@@ -123,6 +129,7 @@ pub(crate) async fn exchange(asker: &mut impl Asker, order: &mut Order) -> Resul
         });
         let live = Arc::clone(pick.live());
         let Some(task) = asker.task() else {
+            order.reason = Reason::Drained;
             return Ok(Outcome::Reset);
         };
         // None is a member whose drain is over: it was picked from a view just replaced.
@@ -147,6 +154,7 @@ pub(crate) async fn exchange(asker: &mut impl Asker, order: &mut Order) -> Resul
         }
         None => {
             board.refused.count(Refusal::NoBackend);
+            order.reason = Reason::NoBackend;
             Err(local.settings().no_backend_status)
         }
     }
@@ -161,6 +169,9 @@ async fn attempt(
     member: Admission,
 ) -> Attempt {
     let Backend { addr, .. } = chosen;
+    if let Some(log) = &mut order.log {
+        log.asks(*addr);
+    }
     let keep = local.settings().backend_keepalive;
     let mut kept = local.idle.take(*addr, keep, local.now()).filter(|stream| {
         // A request that may not be repeated asks the kernel too: what has come but was not
@@ -178,13 +189,18 @@ async fn attempt(
                     if let Some(what) = exhausted(&error) {
                         // Ours to blame, and no other backend would fare better.
                         count_exhausted(local.board(), what, &error);
+                        order.reason = Reason::Exhausted;
                         return Attempt::Over(503);
                     }
                     chosen.failed(order, local, &member);
-                    return Attempt::Failed(502);
+                    order.reason = Reason::ConnectFailed;
+                    return failed(order, local, &member, 502, Attempt::Failed);
                 }
             },
         };
+        if is_kept && let Some(log) = &mut order.log {
+            log.connected(Duration::ZERO);
+        }
         order.has_been_sent = false;
         let (end, outgoing) = asker.forward(order, local, &backend, &member).await;
         let failure = match end {
@@ -203,9 +219,10 @@ async fn attempt(
                 if !is_kept {
                     chosen.failed(order, local, &member);
                 }
+                order.reason = Reason::BackendClosed;
                 match (may_go_on, is_kept) {
-                    (false, _) => return Attempt::Over(502),
-                    (true, false) => return Attempt::Failed(502),
+                    (false, _) => return failed(order, local, &member, 502, Attempt::Over),
+                    (true, false) => return failed(order, local, &member, 502, Attempt::Failed),
                     (true, true) => {}
                 }
                 // A kept connection that ended under the request says nothing about the backend.
@@ -213,20 +230,44 @@ async fn attempt(
             Failure::HeadCut | Failure::TooManyInterim => {
                 tracing::debug!(backend = %addr, ?failure, "the answer broke off");
                 member.count_failed();
-                return Attempt::Over(502);
+                order.reason = Reason::BadAnswer;
+                return failed(order, local, &member, 502, Attempt::Over);
             }
             Failure::Bad(error) => {
                 tracing::warn!(backend = %addr, %error, "the backend's answer is refused");
                 member.count_failed();
-                return Attempt::Over(502);
+                order.reason = Reason::BadAnswer;
+                return failed(order, local, &member, 502, Attempt::Over);
             }
             Failure::TimedOut => {
                 tracing::debug!(backend = %addr, "the backend did not answer in time");
                 member.count_failed();
-                return Attempt::Over(504);
+                order.reason = Reason::BackendTimeout;
+                return failed(order, local, &member, 504, Attempt::Over);
             }
         }
     }
+}
+
+/// An attempt without an answer: counted at the member with the status that stands for it.
+fn failed(
+    order: &Order,
+    local: &Local,
+    member: &Admission,
+    status: u16,
+    attempt: fn(u16) -> Attempt,
+) -> Attempt {
+    count(order, local, member, status, true);
+    attempt(status)
+}
+
+/// Counts an attempt at its member.
+fn count(order: &Order, local: &Local, member: &Admission, status: u16, is_gateways: bool) {
+    member.count_request(&FinishedRequest {
+        status: Some(status),
+        is_gateways,
+        took: local.now().saturating_duration_since(order.started),
+    });
 }
 
 /// What an attempt with an answer leaves behind.
@@ -244,6 +285,8 @@ fn ended(
     match end {
         End::Complete(complete) => {
             local.give_back(outgoing);
+            order.reason = Reason::None;
+            count(order, local, &member, complete.status, false);
             chosen.live.passive().answered();
             if complete.keeps_backend && order.may_share_backend {
                 local.keep(chosen.addr, backend);
@@ -255,16 +298,26 @@ fn ended(
         }
         End::Tunnel(to_client) => {
             chosen.live.passive().answered();
+            order.reason = Reason::None;
+            count(order, local, &member, 101, false);
             order.status = Some(101);
             Ok(Outcome::Tunnel(Box::new(Tunnel {
                 backend,
                 member,
                 to_client,
+                order: None,
+                moved: (0, 0),
             })))
         }
         end => {
             // Whatever the backend still does is for nobody.
             let _ = clb_net::set_linger_zero(&backend);
+            order.reason = match end {
+                End::Cut { .. } => Reason::AnswerCut,
+                End::ClientFault(408) => Reason::ClientTimeout,
+                End::ClientFault(_) => Reason::BadBody,
+                _ => Reason::ClientGone,
+            };
             match end {
                 End::Cut { needs_reset: false } => Ok(Outcome::Cut(outgoing)),
                 End::ClientFault(status) => Err(status),
@@ -289,7 +342,7 @@ fn after_answer(asker: &impl Asker, complete: Complete) -> Outcome {
 async fn open(
     local: &Local,
     addr: SocketAddr,
-    order: &Order,
+    order: &mut Order,
     member: &Admission,
 ) -> io::Result<TcpStream> {
     let began = local.tick();
@@ -303,6 +356,9 @@ async fn open(
     let stream = connected??;
     member.count_opened();
     order.pool.requests().record_connect(local.worker(), took);
+    if let Some(log) = &mut order.log {
+        log.connected(took);
+    }
     Ok(stream)
 }
 

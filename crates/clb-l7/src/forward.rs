@@ -184,6 +184,11 @@ impl<'a> Forward<'a> {
         if polled.is_ready() || bytes_in.max(bytes_out) >= COUNTED_BYTES {
             self.listener.count_bytes(bytes_in, bytes_out);
             self.member.count_bytes(bytes_in, bytes_out);
+            let requests = self.order.pool.requests();
+            requests.count_bytes(self.local.worker(), bytes_in, bytes_out);
+            if let Some(log) = &mut self.order.log {
+                log.sent(bytes_out);
+            }
             (self.state.bytes_in, self.state.bytes_out) = (0, 0);
         }
         if polled.is_ready() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clb_access_log::Reason;
 use clb_routing::RouteError;
 use clb_snapshot::{HttpSettings, Listener, Pool, Routed, Service as Target};
 
@@ -13,6 +14,7 @@ use crate::http1::{
     parse_request_over, parse_whole_request, write_request,
 };
 use crate::local::Local;
+use crate::log::Seen;
 use crate::order::{Order, RequestId};
 use crate::sticky::Sticky;
 
@@ -87,7 +89,7 @@ impl Connection {
     /// # Errors
     /// [`Refusal`] of what is no request that this gateway takes.
     fn prepare(
-        &self,
+        &mut self,
         request: &Request<'_>,
         rest: &[u8],
         local: &Local,
@@ -98,10 +100,11 @@ impl Connection {
             None => RequestId::from_slice(&local.request_id()),
         };
         let mut body = Body::announced(request, settings.request_body)?;
+        let mut log = self.log(&Seen::request(request), &id, request.head_length());
         // After an answer of the gateway's own nobody reads the body.
         let keeps = request.keep_alive && body.is_complete();
         if request.max_forwards == Some(0) {
-            let answer = GatewayAnswer::as_the_target(request, keeps, &local.date());
+            let answer = GatewayAnswer::as_the_target(request, keeps, &local.date()).logged(log);
             return Ok((Next::Answer(Box::new(answer)), 0));
         }
         let (target, port, default_host) = self.cell.with(|listener| {
@@ -112,10 +115,10 @@ impl Connection {
             let target = target(listener, request, local);
             (target, listener.addr.port(), default_host)
         });
-        let pool = match target {
+        let (pool, name) = match target {
             Ok(target) => target,
             Err(instead) => {
-                let answer = GatewayAnswer::instead(instead, id, request, keeps);
+                let answer = GatewayAnswer::instead(instead, id, request, keeps).logged(log);
                 return Ok((Next::Answer(Box::new(answer)), 0));
             }
         };
@@ -135,8 +138,18 @@ impl Connection {
         let head_length = out.len();
         let used = match body.reframe(rest, &mut out) {
             Ok(used) => used,
-            Err(fault) => return Ok((self.refuse(fault.status(), fault.why(), false), rest.len())),
+            Err(fault) => {
+                let id = RequestId::from_slice(&local.request_id());
+                let mut answer = GatewayAnswer::refusal(fault.status(), fault.why(), id, false);
+                answer.reason = Reason::BadBody;
+                let answer = answer.logged(log);
+                return Ok((Next::Answer(Box::new(answer)), rest.len()));
+            }
         };
+        if let Some(log) = &mut log {
+            log.received(used as u64);
+            log.belongs_to(pool.key(), name);
+        }
         let order = Order {
             body_has_begun: out.len() > head_length,
             out,
@@ -153,19 +166,22 @@ impl Connection {
             expects_continue: request.expects_continue,
             set_cookie: None,
             status: None,
+            reason: Reason::None,
+            log,
             id,
         };
         Ok((Next::Order(Box::new(order)), used))
     }
 
-    fn refuse_for(&self, refusal: Refusal, data: &[u8]) -> Next {
+    fn refuse_for(&mut self, refusal: Refusal, data: &[u8]) -> Next {
         tracing::debug!(peer = %self.peer, %refusal, "request refused");
         let is_head = data.trim_ascii_start().starts_with(b"HEAD ");
-        self.refuse(refusal.status(), refusal.reason(), is_head)
+        let (status, why) = (refusal.status(), refusal.reason());
+        self.refuse(status, why, is_head, data, Reason::BadRequest)
     }
 }
 
-/// Where a request goes and is counted.
+/// Where a request goes and is counted, and the number of its rule's name.
 ///
 /// # Errors
 /// What is done instead when there is no such place, or another address is.
@@ -173,9 +189,9 @@ pub(crate) fn target(
     listener: &Listener,
     request: &Request<'_>,
     local: &Local,
-) -> Result<Arc<Pool>, Instead> {
+) -> Result<(Arc<Pool>, u32), Instead> {
     let router = match &listener.service {
-        Target::Pool(pool) => return Ok(Arc::clone(pool)),
+        Target::Pool(pool) => return Ok((Arc::clone(pool), 0)),
         Target::Rules(router) => router,
     };
     // OPTIONS * asks about the host as a whole (RFC 9110 9.3.7).
@@ -186,7 +202,7 @@ pub(crate) fn target(
     let mut scratch = local.routing.borrow_mut();
     match router.route(request.host, path, &mut scratch) {
         Ok(route) => match route.value {
-            Routed::To(pool, _) => Ok(Arc::clone(pool)),
+            Routed::To(pool, name, _) => Ok((Arc::clone(pool), *name)),
             Routed::Away(rule) => Err(Instead::Redirect(Arc::clone(rule))),
         },
         Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(Instead::Status(400)),

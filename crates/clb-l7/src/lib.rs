@@ -3,7 +3,7 @@
 //! [`http1`] decides: where heads and bodies end, what is refused, what is written; without
 //! sockets. The rest moves octets: a `connection` reads one request after the other, an
 //! `exchange` finds a backend for each, `forward` drives one attempt, and `idle` keeps backend
-//! connections for the next. `tls` shakes hands, and `client` is a connection with or without TLS:
+//! connections for the next; `log` gathers what the access log is told. `tls` shakes hands, and `client` is a connection with or without TLS:
 //! all the rest is the same for both.
 
 mod answer;
@@ -17,6 +17,7 @@ mod head;
 pub mod http1;
 mod idle;
 mod local;
+mod log;
 mod order;
 mod redirect;
 mod service;
@@ -24,4 +25,4 @@ mod sticky;
 mod timers;
 mod tls;
 
-pub use connection::start;
+pub use connection::{start, start_logging};

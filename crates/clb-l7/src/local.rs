@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use clb_access_log::{AccessLog, Row, Sender};
 use clb_l4::worker::Worker;
 use clb_routing::Scratch;
 use clb_snapshot::{Board, HttpSettings};
@@ -23,6 +24,9 @@ const SPARE_BUFFERS: usize = 256;
 const SPARE_CAPACITY: usize = 16 * 1024;
 /// Octets that a request's id has: 128 bits in hexadecimal.
 pub(crate) const ID_OCTETS: usize = 32;
+
+/// How long the time of day is reckoned from its last reading.
+const WALL_HOLDS: Duration = Duration::from_secs(1);
 
 /// A date in a head.
 pub(crate) type Date = [u8; 29];
@@ -46,6 +50,10 @@ pub(crate) struct Local {
     now: Cell<Instant>,
     /// The date, and when it is another one.
     date: Cell<(Instant, Date)>,
+    /// The time of day, and when it was read: microseconds since 1970.
+    wall: Cell<(Instant, u64)>,
+    /// The worker's end of the access log.
+    log: RefCell<Option<Sender>>,
     /// The worker's copy of the board's settings, and their version.
     settings: RefCell<(u64, Rc<HttpSettings>)>,
 }
@@ -56,7 +64,7 @@ thread_local! {
 
 impl Local {
     /// The thread's; made with the first listener that the worker starts.
-    pub(crate) fn of(worker: &Worker) -> Rc<Self> {
+    pub(crate) fn of(worker: &Worker, log: Option<&AccessLog>) -> Rc<Self> {
         LOCAL.with_borrow_mut(|slot| {
             let current = slot
                 .as_ref()
@@ -78,6 +86,8 @@ impl Local {
                 ids: RefCell::new(rand::make_rng()),
                 now: Cell::new(now),
                 date: Cell::new((now, [b' '; 29])),
+                wall: Cell::new((now, unix_micros())),
+                log: RefCell::new(log.and_then(|log| log.sender(worker.index()))),
                 settings: RefCell::new((version, Rc::new(settings))),
             });
             *slot = Some(Rc::clone(&local));
@@ -160,6 +170,30 @@ impl Local {
         random
     }
 
+    /// Whether the access log wants rows.
+    pub(crate) fn is_logging(&self) -> bool {
+        self.log.borrow().as_ref().is_some_and(Sender::is_enabled)
+    }
+
+    /// Hands a row to the access log.
+    pub(crate) fn log(&self, row: &Row<'_>) {
+        if let Some(log) = &mut *self.log.borrow_mut() {
+            log.send(row);
+        }
+    }
+
+    /// A moment in microseconds since 1970. The time of day is read once a second.
+    pub(crate) fn unix_micros(&self, at: Instant) -> u64 {
+        let (read, wall) = self.wall.get();
+        let passed = at.saturating_duration_since(read);
+        if passed < WALL_HOLDS {
+            return wall + u64::try_from(passed.as_micros()).unwrap_or(0);
+        }
+        let wall = unix_micros();
+        self.wall.set((at, wall));
+        wall
+    }
+
     /// Seconds since 1970.
     pub(crate) fn unix_seconds(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -182,4 +216,10 @@ impl Local {
             .set((now + Duration::from_nanos(nanos.into()), text));
         text
     }
+}
+
+/// Microseconds since 1970.
+fn unix_micros() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or(Duration::ZERO).as_micros()).unwrap_or(u64::MAX)
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use clb_access_log::Reason;
 use clb_snapshot::Pool;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::http1::AnswerTo;
+use crate::log::Entry;
 use crate::sticky::Sticky;
 
 /// The id of a request, ours or the client's.
@@ -44,9 +46,32 @@ pub(crate) struct Order {
     pub(crate) id: RequestId,
     /// The status that the client got.
     pub(crate) status: Option<u16>,
+    /// Why there is no answer of a backend, as far as it is known.
+    pub(crate) reason: Reason,
+    /// For the access log, if there is one.
+    pub(crate) log: Option<Entry>,
 }
 
 impl Order {
+    /// The request is over, or becomes a tunnel.
+    pub(crate) fn end(&mut self, is_tunnel: bool) {
+        if let Some(log) = &mut self.log {
+            if is_tunnel {
+                log.is_tunnel();
+            }
+            log.end(self.status, self.reason);
+        }
+    }
+
+    /// The tunnel that it became is over, and so much has gone through it.
+    pub(crate) fn end_tunnel(&mut self, bytes_in: u64, bytes_out: u64) {
+        if let Some(log) = &mut self.log {
+            log.received(bytes_in);
+            log.sent(bytes_out);
+            log.completed();
+        }
+    }
+
     /// Whether the request may be sent again although a backend has got it and gave no answer
     /// (RFC 9110 9.2.2; semantics.md 6).
     pub(crate) fn may_be_repeated(&self) -> bool {

@@ -84,6 +84,20 @@ macro_rules! id_type {
                 Self(characters_of(number))
             }
 
+            /// The id as one number, for where it is kept in masses; never 0.
+            #[must_use]
+            pub fn to_bits(self) -> u64 {
+                u64::from_be_bytes(self.0)
+            }
+
+            /// The id that [`to_bits`](Self::to_bits) gave; `None` for what it never gives.
+            #[must_use]
+            pub fn from_bits(bits: u64) -> Option<Self> {
+                let characters = bits.to_be_bytes();
+                let is_id = |octet: &u8| octet.is_ascii_lowercase() || octet.is_ascii_digit();
+                characters.iter().all(is_id).then_some(Self(characters))
+            }
+
             /// Reads an id as the API writes it.
             ///
             /// # Errors
@@ -169,6 +183,16 @@ impl fmt::Display for TaskId {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_id_is_its_bits() {
+        for number in [0, 1, 36, 1_000_000] {
+            let id = RuleId::from_number(number);
+            assert_ne!(id.to_bits(), 0);
+            assert_eq!(RuleId::from_bits(id.to_bits()), Some(id));
+        }
+        assert_eq!(RuleId::from_bits(0), None);
+    }
 
     proptest! {
         #[test]

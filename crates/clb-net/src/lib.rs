@@ -14,8 +14,8 @@ pub mod udp;
 pub use io::{peek, recv, send, send_vectored};
 pub use listen::{BACKLOG, bind_listeners};
 pub use options::{
-    Keepalive, choose_port_late, may_be_transparent, set_keepalive, set_linger_zero, set_nodelay,
-    set_transparent, set_user_timeout, shutdown_write,
+    Keepalive, choose_port_late, may_be_transparent, round_trip_time, set_keepalive,
+    set_linger_zero, set_nodelay, set_transparent, set_user_timeout, shutdown_write,
 };
 pub use pipe::Pipe;
 pub use resources::{Exhausted, exhausted, may_be_chosen, raise_nofile_limit, reserve_descriptors};

@@ -26,6 +26,14 @@ pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_nodelay(true)
 }
 
+/// The kernel's smoothed estimate of the connection's round-trip time (TCP_INFO, tcp(7)).
+///
+/// # Errors
+/// What getsockopt(2) reports.
+pub fn round_trip_time(socket: &impl AsFd) -> io::Result<Duration> {
+    options::rtt(socket).map(|micros| Duration::from_micros(micros.into()))
+}
+
 /// Ends this side's direction: the peer reads the end after all data (shutdown(2), `SHUT_WR`).
 ///
 /// # Errors
@@ -131,6 +139,18 @@ mod tests {
         assert!(
             matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
             "{kind}"
+        );
+    }
+
+    #[test]
+    fn a_connection_has_a_round_trip_time() {
+        let (mut client, mut server) = pair();
+        client.write_all(b"?").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        let time = round_trip_time(&client).unwrap();
+        assert!(
+            time > Duration::ZERO && time < Duration::from_secs(10),
+            "{time:?}"
         );
     }
 

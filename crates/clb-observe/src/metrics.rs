@@ -37,6 +37,10 @@ pub struct ControlFigures {
     pub api_answers: (u64, u64),
     /// API requests that are remembered so that they can not come twice.
     pub api_nonces: usize,
+    /// Rows that the access log has taken, and those that it lost, by reason.
+    pub access_log: (u64, [(&'static str, u64); 3]),
+    /// Bytes of its segments, and the rows that can be asked for.
+    pub access_log_kept: (u64, u64),
     /// Stored certificates by id, with their last valid second, Unix time.
     pub certificate_ends: Vec<(String, i64)>,
 }
@@ -459,6 +463,28 @@ fn control(writer: &mut Writer<'_>, figures: &ControlFigures) -> fmt::Result {
         "clb_api_nonces",
         "API requests that are remembered so that they can not come twice.",
         plain(count(figures.api_nonces)),
+    )?;
+    let (rows, dropped) = figures.access_log;
+    writer.counter(
+        "clb_access_log_rows_total",
+        "Requests that the access log has taken.",
+        plain(rows),
+    )?;
+    writer.counter(
+        "clb_access_log_dropped_total",
+        "Requests that are missing in the access log: their worker's ring was full, or they could not be written to disk, or to an extra target.",
+        dropped.map(|(reason, count)| (vec![("reason", reason.to_owned())], count)),
+    )?;
+    let (bytes, rows) = figures.access_log_kept;
+    writer.gauge(
+        "clb_access_log_bytes",
+        "Bytes of the access log on disk.",
+        plain(bytes),
+    )?;
+    writer.gauge(
+        "clb_access_log_rows",
+        "Requests that the access log can be asked for.",
+        plain(rows),
     )?;
     writer.family(
         "clb_certificate_expiry_timestamp_seconds",

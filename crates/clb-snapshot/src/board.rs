@@ -15,6 +15,7 @@ use crate::http::HttpSettings;
 use crate::passive::Suspects;
 use crate::pool::Pool;
 use crate::refusal::Refusals;
+use crate::rule_name::RuleNames;
 use crate::snapshot::Snapshot;
 use crate::udp::{UdpSessionPermit, UdpSettings, UdpSocketPermit, UdpTotals};
 
@@ -132,6 +133,8 @@ pub struct Board {
     pub suspects: Suspects,
     /// What UDP listeners hold and dropped.
     pub udp: UdpTotals,
+    /// The domains of rules, for the access log.
+    pub rule_names: Arc<RuleNames>,
 }
 
 impl Board {
@@ -157,6 +160,7 @@ impl Board {
             persistence: Persistence::new(persistence_entries),
             suspects: Suspects::default(),
             udp: UdpTotals::default(),
+            rule_names: Arc::default(),
         }
     }
 

@@ -14,6 +14,7 @@ mod health;
 mod http;
 mod listener;
 mod live;
+mod outcomes;
 mod passive;
 mod pick;
 mod pool;
@@ -21,6 +22,7 @@ mod redirect;
 mod refusal;
 mod rule;
 mod rule_live;
+mod rule_name;
 mod snapshot;
 mod tls;
 mod tls_live;
@@ -34,6 +36,7 @@ pub use health::MemberHealth;
 pub use http::HttpSettings;
 pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
+pub use outcomes::OutcomeTotals;
 pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};
 pub use pick::{MAX_ATTEMPTS, Pick, TriedSet, Turn};
 pub use pool::Pool;
@@ -44,6 +47,7 @@ pub use rule_live::{
     DURATION_BOUNDS, FinishedRequest, GATEWAY_STATUSES, HistogramTotals, REQUEST_CLASSES,
     RequestTotals, RuleLive,
 };
+pub use rule_name::{RuleName, RuleNames};
 pub use snapshot::{Change, Snapshot};
 pub use tls::{RECORD_CONTENT, ServerTls, ServerTlsError};
 pub use tls_live::{HandshakeFailure, TlsLive};

@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use slab::Slab;
 use smallvec::SmallVec;
 use tokio::task::AbortHandle;
 
+use crate::outcomes::{OutcomeTotals, Outcomes};
 use crate::passive::Passive;
+use crate::rule_live::FinishedRequest;
 
 /// The live state of one binding. It belongs to the binding's id for as long as that exists: who
 /// compiles a new [`PoolView`](crate::PoolView) puts the same `Arc` into it.
@@ -53,6 +56,8 @@ struct WorkerPart {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     open: Mutex<OpenConnections>,
+    /// HTTP.
+    outcomes: Outcomes,
     /// UDP.
     datagrams_in: AtomicU64,
     datagrams_out: AtomicU64,
@@ -184,6 +189,23 @@ impl Live {
                 datagrams_out: sum.datagrams_out.wrapping_add(read(&part.datagrams_out)),
             }
         })
+    }
+
+    /// HTTP: sums over all workers of what became of a member's requests.
+    #[must_use]
+    pub fn outcomes(&self) -> OutcomeTotals {
+        let mut totals = OutcomeTotals::default();
+        let parts = self.workers.iter();
+        parts.for_each(|part| totals.add(&part.inner.outcomes));
+        totals
+    }
+
+    /// HTTP: how long the longest request took since this was called last; for one caller.
+    #[must_use]
+    pub fn take_longest(&self) -> Duration {
+        let parts = self.workers.iter();
+        let longest = parts.map(|part| part.inner.outcomes.take_longest()).max();
+        Duration::from_micros(longest.unwrap_or(0))
     }
 
     /// Resets every connection that is open here and admits none from now on: for the end of the
@@ -336,6 +358,13 @@ impl Admission {
     /// Adds to [`Totals::opened`].
     pub fn count_opened(&self) {
         self.add(|part| &part.opened, 1);
+    }
+
+    /// Counts a request that is over, as far as this member is concerned.
+    pub fn count_request(&self, request: &FinishedRequest) {
+        if let Some(part) = self.counted.live().part(widen(self.worker)) {
+            part.outcomes.record(request);
+        }
     }
 
     /// Adds to [`Totals::failed`].

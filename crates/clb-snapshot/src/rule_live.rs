@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use crate::live::{INLINE_WORKERS, add};
+use crate::outcomes::{Longest, OutcomeTotals};
 
 /// Upper ends of the histograms' buckets, in seconds; what is longer than the last one is counted
 /// in none.
@@ -28,7 +29,7 @@ const BOUNDS_MICROS: [u64; BOUNDS] = [
 /// whose client went away before an answer.
 pub const REQUEST_CLASSES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
-const CLASSES: usize = 6;
+pub(crate) const CLASSES: usize = 6;
 
 /// The statuses of the gateway's own answers (semantics.md 6), in ascending order; others are
 /// counted under 0.
@@ -54,9 +55,12 @@ struct Part {
     classes: [AtomicU64; CLASSES],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    longest: Longest,
     requests: Histogram,
     connects: Histogram,
     gateway: [AtomicU64; GATEWAY],
+    not_found: AtomicU64,
+    bad_gateway: AtomicU64,
 }
 
 /// Counts by bucket, each without those below it, and the sum.
@@ -88,9 +92,13 @@ pub struct RequestTotals {
     /// Answers that the gateway itself gave, by [status](GATEWAY_STATUSES); they are among the
     /// classes too.
     pub gateway: [u64; GATEWAY],
-    /// Bytes from clients: heads and bodies.
+    /// Of all answers: 404.
+    pub not_found: u64,
+    /// Of all answers: 502.
+    pub bad_gateway: u64,
+    /// Bytes of requests and of tunnels that were passed on towards members.
     pub bytes_in: u64,
-    /// Bytes to clients.
+    /// Bytes of answers and of tunnels that went to clients, the gateway's own answers among them.
     pub bytes_out: u64,
     /// How long requests took.
     pub requests: HistogramTotals,
@@ -110,21 +118,32 @@ pub struct HistogramTotals {
     pub buckets: [u64; BOUNDS],
 }
 
-fn read(counter: &AtomicU64) -> u64 {
+pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn add_each<const N: usize>(sums: &mut [u64; N], counters: &[AtomicU64; N]) {
+pub(crate) fn add_each<const N: usize>(sums: &mut [u64; N], counters: &[AtomicU64; N]) {
     for (sum, counter) in sums.iter_mut().zip(counters) {
         *sum = sum.wrapping_add(read(counter));
     }
 }
 
+/// Up, so that what is a little longer than a bound is not counted as within it.
+pub(crate) fn micros_up(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
+/// The place of a status among the classes.
+pub(crate) fn class_of(status: Option<u16>) -> usize {
+    match status {
+        Some(status @ 100..=599) => usize::from(status / 100 - 1),
+        _ => CLASSES - 1,
+    }
+}
+
 impl Histogram {
     fn record(&self, took: Duration) {
-        // Up, so that what is a little longer than a bound is not counted as within it.
-        let micros = took.as_nanos().div_ceil(1_000);
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        let micros = micros_up(took);
         let place = BOUNDS_MICROS.partition_point(|&bound| bound < micros);
         let bucket = self.buckets.get(place).unwrap_or(&self.beyond);
         add(bucket, 1);
@@ -147,13 +166,15 @@ impl RuleLive {
         let Some(part) = self.part(worker) else {
             return;
         };
-        let class = match request.status {
-            Some(status @ 100..=599) => usize::from(status / 100 - 1),
-            _ => CLASSES - 1,
-        };
-        if let Some(class) = part.classes.get(class) {
+        if let Some(class) = part.classes.get(class_of(request.status)) {
             add(class, 1);
         }
+        match request.status {
+            Some(404) => add(&part.not_found, 1),
+            Some(502) => add(&part.bad_gateway, 1),
+            _ => {}
+        }
+        part.longest.record(micros_up(request.took));
         if request.is_gateways {
             let status = request.status.unwrap_or(0);
             let place = GATEWAY_STATUSES.binary_search(&status).unwrap_or(0);
@@ -194,12 +215,51 @@ impl RuleLive {
         for part in self.workers.iter().filter_map(OnceLock::get) {
             add_each(&mut totals.classes, &part.classes);
             add_each(&mut totals.gateway, &part.gateway);
+            totals.not_found = totals.not_found.wrapping_add(read(&part.not_found));
+            totals.bad_gateway = totals.bad_gateway.wrapping_add(read(&part.bad_gateway));
             totals.bytes_in = totals.bytes_in.wrapping_add(read(&part.bytes_in));
             totals.bytes_out = totals.bytes_out.wrapping_add(read(&part.bytes_out));
             totals.requests.add(&part.requests);
             totals.connects.add(&part.connects);
         }
         totals
+    }
+
+    /// The sums that monitoring wants: of less memory than [`totals`](Self::totals) reads.
+    #[must_use]
+    pub fn outcomes(&self) -> OutcomeTotals {
+        let mut totals = OutcomeTotals::default();
+        let timeout = GATEWAY_STATUSES.binary_search(&504);
+        for part in self.workers.iter().filter_map(OnceLock::get) {
+            add_each(&mut totals.classes, &part.classes);
+            totals.not_found = totals.not_found.wrapping_add(read(&part.not_found));
+            totals.bad_gateway = totals.bad_gateway.wrapping_add(read(&part.bad_gateway));
+            let timeouts = timeout.ok().and_then(|place| part.gateway.get(place));
+            totals.timeouts = totals.timeouts.wrapping_add(timeouts.map_or(0, read));
+            let took = Duration::from_micros(read(&part.requests.sum_micros));
+            totals.took = totals.took.saturating_add(took);
+        }
+        totals
+    }
+
+    /// Bytes from clients and to them, as in [`RequestTotals`].
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let parts = self.workers.iter().filter_map(OnceLock::get);
+        parts.fold((0, 0), |(bytes_in, bytes_out), part| {
+            (
+                bytes_in + read(&part.bytes_in),
+                bytes_out + read(&part.bytes_out),
+            )
+        })
+    }
+
+    /// How long the longest request took since this was called last; for one caller.
+    #[must_use]
+    pub fn take_longest(&self) -> Duration {
+        let parts = self.workers.iter().filter_map(OnceLock::get);
+        let longest = parts.map(|part| part.longest.take()).max();
+        Duration::from_micros(longest.unwrap_or(0))
     }
 
     fn part(&self, worker: usize) -> Option<&Part> {

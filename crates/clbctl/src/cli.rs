@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use clap_complete::Shell;
-use clb_actions::table::{ActionSpec, Availability};
+use clb_actions::table::ActionSpec;
 use clb_actions::{ACTIONS, Kind};
 use serde_json::Value;
 
@@ -93,14 +93,8 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(Command::new("man").about("Prints the man page"))
-        .subcommands(served().map(arguments::subcommand));
+        .subcommands(ACTIONS.iter().map(arguments::subcommand));
     settings::with_options(command)
-}
-
-fn served() -> impl Iterator<Item = &'static ActionSpec> {
-    ACTIONS
-        .iter()
-        .filter(|action| action.availability == Availability::Served)
 }
 
 /// Carries a command line out, and returns what it prints.
@@ -131,7 +125,8 @@ pub async fn run(
             (action.unwrap_or_default(), pairs)
         }
         name => {
-            let action = served()
+            let action = ACTIONS
+                .iter()
                 .find(|action| kebab(action.name) == name)
                 .with_context(|| format!("{name}: no such Action"))
                 .map_err(usage)?;
@@ -221,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn every_served_action_is_a_subcommand() {
+    fn every_action_is_a_subcommand() {
         let command = command();
-        for action in served() {
+        for action in ACTIONS {
             assert!(
                 command.find_subcommand(kebab(action.name)).is_some(),
                 "{}",

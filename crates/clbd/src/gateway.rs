@@ -11,12 +11,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clb_access_log::AccessLog;
 use clb_config::{ApiTls, Config, StoreKey};
 use clb_control::api::ApiServer;
 use clb_control::clock::SystemClock;
-use clb_control::{Control, tls};
+use clb_control::{Control, Records, tls};
 use clb_l4::worker::{Running, Worker};
 use clb_model::Protocol;
+use clb_monitor::Monitor;
 use clb_observe::{Admin, ControlFigures, Metrics};
 use clb_snapshot::{Board, Listener};
 use clb_store::StateLock;
@@ -100,28 +102,50 @@ fn tls_acceptor(
 }
 
 /// Starts what serves a listener on a worker, by its protocol.
-fn start_listener(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
+fn start_listener(
+    worker: &Worker,
+    listener: Arc<Listener>,
+    log: &AccessLog,
+) -> io::Result<Running> {
     match listener.protocol {
         Protocol::Tcp => clb_l4::tcp::start(worker, listener),
         Protocol::Udp => clb_l4::udp::start(worker, listener),
-        Protocol::Http | Protocol::Https => clb_l7::start(worker, listener),
+        Protocol::Http | Protocol::Https => clb_l7::start_logging(worker, listener, Some(log)),
     }
 }
 
-fn start_workers(board: &Arc<Board>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+fn start_workers(board: &Arc<Board>, log: &Arc<AccessLog>) -> anyhow::Result<Vec<JoinHandle<()>>> {
     (0..board.workers().len())
         .map(|index| {
-            clb_l4::spawn_worker(index, Arc::clone(board), start_listener)
+            let log = Arc::clone(log);
+            let start = move |worker: &Worker, listener| start_listener(worker, listener, &log);
+            clb_l4::spawn_worker(index, Arc::clone(board), start)
                 .with_context(|| format!("worker {index} can not be started"))
         })
         .collect()
 }
 
-fn metrics(board: &Arc<Board>, control: &Control) -> Metrics {
+/// Opens the access log in the state folder.
+fn open_access_log(config: &Config, board: &Arc<Board>) -> anyhow::Result<Arc<AccessLog>> {
+    let (host, names) = (rustix::system::uname(), Arc::clone(&board.rule_names));
+    let log = AccessLog::start(
+        &config.state_dir.join("access-log"),
+        settings::access_log(config),
+        board.workers().len(),
+        Box::new(move |number| names.find(number)),
+        clb_control::api::logs::rule_name,
+        &host.nodename().to_string_lossy(),
+    )?;
+    Ok(Arc::new(log))
+}
+
+fn metrics(board: &Arc<Board>, control: &Control, access_log: &Arc<AccessLog>) -> Metrics {
+    let log = Arc::clone(access_log);
     let (stats, api) = (Arc::clone(control.stats()), Arc::clone(control.api()));
     Metrics::new(env!("CARGO_PKG_VERSION"), Arc::clone(board), move || {
         let view = stats.view();
         let health = &view.health;
+        let rows = log.figures();
         let mut probe_results = vec![
             ("succeeded", health.succeeded),
             ("local_error", health.local),
@@ -140,6 +164,15 @@ fn metrics(board: &Arc<Board>, control: &Control) -> Metrics {
             health_transitions: health.transitions,
             api_answers: api.answered.figures(),
             api_nonces: api.gatekeeper.remembered(),
+            access_log: (
+                rows.written,
+                [
+                    ("ring", rows.dropped_ring),
+                    ("disk", rows.dropped_disk),
+                    ("target", rows.dropped_target),
+                ],
+            ),
+            access_log_kept: (rows.bytes, rows.rows),
             certificate_ends: api
                 .expiries()
                 .into_iter()
@@ -205,14 +238,21 @@ async fn serve(
         plane_settings(&config, descriptors),
         settings::persistence_entries(&config),
     ));
+    let access_log = open_access_log(&config, &board)?;
+    let monitor = Arc::new(Monitor::start(&config.state_dir, Arc::clone(&board))?);
+    let records = Records {
+        access_log: Some(Arc::clone(&access_log)),
+        monitor: Some(Arc::clone(&monitor)),
+    };
     let control = Arc::new(Control::start(
         &config.state_dir,
         config.store.key.as_ref().map(StoreKey::expose),
         settings,
         Arc::clone(&board),
         Arc::new(SystemClock),
+        records,
     )?);
-    let workers = start_workers(&board)?;
+    let workers = start_workers(&board, &access_log)?;
     let (stop, stopping) = watch::channel(false);
     for backend in control.api().unconfigured_backends() {
         tracing::warn!(backend, "bound, but no longer in [[instances]]");
@@ -221,7 +261,7 @@ async fn serve(
     let mut declaring = JoinSet::new();
     let is_ready = readiness(&control, &config, &mut declaring);
     let serving_admin = tokio::spawn(admin.serve(
-        metrics(&board, &control),
+        metrics(&board, &control, &access_log),
         is_ready.clone(),
         stopping.clone(),
     ));
@@ -245,6 +285,7 @@ async fn serve(
         board: &board,
         descriptors,
         level,
+        access_log: &access_log,
     };
     let result =
         run_until_stopped(ready, is_ready, hook, &control, &mut signals, &mut reload).await;
@@ -269,6 +310,9 @@ async fn serve(
             tracing::error!("a worker panicked");
         }
     }
+    // Nothing more is counted now.
+    access_log.stop();
+    monitor.stop();
     tracing::info!("stopped");
     result
 }
@@ -312,6 +356,7 @@ struct Reload<'a> {
     board: &'a Arc<Board>,
     descriptors: u64,
     level: LevelHandle,
+    access_log: &'a AccessLog,
 }
 
 async fn run_until_stopped(
@@ -382,6 +427,7 @@ impl Reload<'_> {
         self.board
             .set_settings(plane_settings(&config, self.descriptors));
         control.reload(settings);
+        self.access_log.reload(settings::access_log(&config));
         control.follow_file().await;
         for backend in control.api().unconfigured_backends() {
             tracing::warn!(backend, "bound, but no longer in [[instances]]");

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use clb_access_log::{FileFormat, Settings as AccessLogSettings, Targets};
 use clb_actions::{Access, Key, Limits as GateLimits};
-use clb_config::{Config, HttpMethod};
+use clb_config::{AccessLogFormat, Config, HttpMethod};
 use clb_control::Settings;
 use clb_control::api::{ApiLimits, Prices};
 use clb_control::applier::{ApplierSettings, ProbeSettings};
@@ -61,6 +62,25 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
         },
         http: http_settings(config),
         passive_health: config.health.passive,
+    }
+}
+
+/// What the access log takes.
+pub fn access_log(config: &Config) -> AccessLogSettings {
+    let log = &config.access_log;
+    let format = match log.format {
+        AccessLogFormat::Combined => FileFormat::Combined,
+        AccessLogFormat::Json => FileFormat::Json,
+    };
+    AccessLogSettings {
+        enabled: log.enabled,
+        retention: log.retention,
+        max_bytes: log.max_bytes,
+        ring_bytes: size(config.limits.access_log_ring),
+        targets: Targets {
+            file: log.file.clone().map(|path| (path, format)),
+            syslog: log.syslog,
+        },
     }
 }
 
@@ -226,6 +246,10 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             old.store.audit_entries != new.store.audit_entries,
         ),
         ("log.format", old.log.format != new.log.format),
+        (
+            "limits.access_log_ring",
+            old.limits.access_log_ring != new.limits.access_log_ring,
+        ),
     ]
     .into_iter()
     .filter_map(|(key, is_changed)| is_changed.then_some(key))

@@ -2,11 +2,11 @@
 
 use super::{
     ActionSpec, Alias, Family, Kind, LOAD_BALANCE_ID, ParamSpec, Tolerated, application, classic,
-    common,
+    common, recorded,
 };
-use crate::cross;
+use crate::{cross, recorded_rules};
 
-/// All Actions of the API, served or not yet.
+/// All Actions of the API.
 pub static ACTIONS: &[ActionSpec] = &[
     // Common.
     served_common("InquiryLBPrice", Kind::Read, common::INQUIRY_LB_PRICE),
@@ -18,8 +18,11 @@ pub static ACTIONS: &[ActionSpec] = &[
         Kind::Read, common::DESCRIBE_TASK_RESULT,
     ),
     served_common("GetCertListWithLoadBalancer", Kind::Read, common::GET_CERT_LIST),
-    not_yet_common("DescribeLoadBalancerLog", Kind::Read),
-    not_yet_common("GetMonitorData", Kind::Read),
+    served_common("DescribeLoadBalancerLog", Kind::Read, recorded::DESCRIBE_LOG)
+        .with_cross(recorded_rules::describe_log)
+        .with_aliases(&[LOAD_BALANCE_ID]),
+    served_common("GetMonitorData", Kind::Read, recorded::GET_MONITOR_DATA)
+        .with_cross(recorded_rules::get_monitor_data),
     served_common("ReplaceCert", Kind::Sync, common::REPLACE_CERT)
         .with_cross(cross::replace_cert),
     // Classic.
@@ -201,10 +204,6 @@ const REWRITE_INFO: &[Alias] = &[
 
 const fn tolerated(name: &'static str) -> Tolerated {
     Tolerated { name, only: None }
-}
-
-const fn not_yet_common(name: &'static str, kind: Kind) -> ActionSpec {
-    ActionSpec::not_yet(name, Family::Common, kind)
 }
 
 /// For an Action that has no loadBalancerId.

@@ -180,6 +180,11 @@ impl ParamSpec {
         self
     }
 
+    pub(crate) const fn required_in_element(mut self) -> Self {
+        self.presence = Presence::RequiredInElement;
+        self
+    }
+
     pub(crate) const fn or_int(mut self, default: i64) -> Self {
         self.default = Some(DefaultValue::Int(default));
         self

@@ -9,6 +9,7 @@ mod classic;
 mod common;
 mod kind;
 mod pattern;
+mod recorded;
 
 pub use actions::ACTIONS;
 pub use kind::{DefaultValue, ParamKind, ParamSpec, Presence, Shape};
@@ -44,15 +45,6 @@ pub enum Kind {
     Async,
 }
 
-/// Whether this version serves the Action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    /// It is served.
-    Served,
-    /// It belongs to the API and is answered 6100 "not available yet".
-    NotYet,
-}
-
 /// Another name under which a parameter is taken; both together are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alias {
@@ -80,8 +72,6 @@ pub struct ActionSpec {
     pub family: Family,
     /// What it does.
     pub kind: Kind,
-    /// Whether it is served.
-    pub availability: Availability,
     /// Its parameters, in the order in which they are checked.
     pub params: &'static [ParamSpec],
     /// Other names of its parameters.
@@ -143,7 +133,6 @@ impl ActionSpec {
             name,
             family,
             kind,
-            availability: Availability::Served,
             params,
             aliases: match family {
                 Family::Common => &[],
@@ -153,12 +142,6 @@ impl ActionSpec {
             cross: no_cross_rules,
             counterpart: None,
         }
-    }
-
-    pub(crate) const fn not_yet(name: &'static str, family: Family, kind: Kind) -> Self {
-        let mut action = Self::served(name, family, kind, &[]);
-        action.availability = Availability::NotYet;
-        action
     }
 
     pub(crate) const fn with_cross(mut self, cross: fn(&Params) -> Result<(), ApiError>) -> Self {
@@ -188,7 +171,6 @@ impl fmt::Debug for ActionSpec {
             .field("name", &self.name)
             .field("family", &self.family)
             .field("kind", &self.kind)
-            .field("availability", &self.availability)
             .finish_non_exhaustive()
     }
 }

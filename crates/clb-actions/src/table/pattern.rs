@@ -56,6 +56,9 @@ pub(crate) static DOMAIN_PREFIX: Pattern = Pattern::new("^[a-z0-9-]{1,20}$");
 pub(crate) static VPC_ID: Pattern = Pattern::new("^(0|[1-9][0-9]{0,9}|vpc-[a-z0-9]{1,16})$");
 /// A subnet id: the number or the name.
 pub(crate) static SUBNET_ID: Pattern = Pattern::new("^(0|[1-9][0-9]{0,9}|subnet-[a-z0-9]{1,16})$");
+/// A time of GetMonitorData; zeros in front may be left out.
+pub(crate) static MONITOR_TIME: Pattern =
+    Pattern::new("^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2} [0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}$");
 /// The path of an HTTP probe.
 pub(crate) static CHECK_PATH: Pattern = Pattern::new(r"^/[\x21-\x7e]{0,254}$");
 /// The path of a rule's probe.

@@ -380,14 +380,6 @@ fn actions_are_found_by_their_exact_name() {
     assert!(message("describeLoadBalancers").contains("DescribeLoadBalancers"));
     assert!(message("DescribeLoadBalancer").contains("nearest"));
     assert!(message("DescribeInstances").contains("another product"));
-    assert_eq!(
-        message("DescribeLoadBalancerLog"),
-        "DescribeLoadBalancerLog: not available yet"
-    );
-    assert_eq!(
-        message("GetMonitorData"),
-        "GetMonitorData: not available yet"
-    );
 }
 
 #[test]

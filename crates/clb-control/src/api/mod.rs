@@ -12,6 +12,8 @@ mod forward_answers;
 mod handlers;
 mod instance_answers;
 mod listeners;
+pub mod logs;
+mod monitor;
 pub mod patterns;
 mod redirects;
 mod rules;
@@ -42,13 +44,15 @@ use clb_store::AuditEntry;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use jiff::tz::TimeZone;
+use tokio::sync::Semaphore;
 
+use crate::Records;
 use crate::certificates::Expiry;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
 use certificates::Uploads;
 use errors::{from_execute, from_wait};
-use handlers::{Handler, Row};
+use handlers::{Ask, Handler, Row};
 use view::View;
 
 pub use server::{ApiServer, ServeError};
@@ -87,7 +91,14 @@ pub struct Api {
     pub stopping: AtomicBool,
     /// Requests answered, by outcome.
     pub answered: Answered,
+    /// What was recorded.
+    pub records: Arc<Records>,
+    /// Answers that are read from records at once: [`RECORD_READERS`].
+    pub reading: Semaphore,
 }
+
+/// Answers that are read from records at the same time: they take a thread each and most of a core.
+pub const RECORD_READERS: usize = 2;
 
 /// Counts of API answers for the metrics.
 #[derive(Debug, Default)]
@@ -224,6 +235,10 @@ impl Api {
                 let write = self.view(now, row, &uploads, |view| handler(view, params))?;
                 Ok(write())
             }
+            Handler::Recorded(handler) => {
+                let ask = self.view(now, row, &uploads, |view| handler(view, params))?;
+                self.read_records(ask).await
+            }
             Handler::TaskResult => common::task_result(&self.engine, params).await,
             Handler::Change {
                 command,
@@ -255,6 +270,17 @@ impl Api {
                 Ok(answer(&executed))
             }
         }
+    }
+
+    async fn read_records(&self, ask: Ask) -> Result<String, ApiError> {
+        // A panic, which is in the log.
+        let failed = |_| ApiError::internal("the panic");
+        let place = self.reading.acquire().await;
+        let records = Arc::clone(&self.records);
+        let reading = tokio::task::spawn_blocking(move || ask(&records));
+        let answer = reading.await.map_err(failed)?;
+        drop(place);
+        answer
     }
 
     fn view<R>(

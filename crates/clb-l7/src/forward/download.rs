@@ -251,6 +251,9 @@ impl Forward<'_> {
     /// The final answer's head.
     fn begin(&mut self, answer: &Answer<'_>) {
         self.state.status = answer.status;
+        if let Some(log) = &mut self.order.log {
+            log.answered(answer.status);
+        }
         if answer.upgrade {
             self.write_head(answer, Transfer::AsIs(0), false);
             self.state.flow = Flow::Tunnel;
@@ -296,13 +299,20 @@ impl Forward<'_> {
             via: self.settings.via,
             transfer,
         };
+        let before = self.state.outgoing.len();
         write_answer(answer, &additions, &mut self.state.outgoing);
+        if let Some(log) = &mut self.order.log {
+            log.sent_head((self.state.outgoing.len() - before) as u64);
+        }
     }
 
     /// The backend owes nothing more.
     fn end(&mut self, keeps_backend: bool) {
         self.state.flow = Flow::Ended;
         self.state.keeps_backend = keeps_backend;
+        if let Some(log) = &mut self.order.log {
+            log.completed();
+        }
         self.timers.clear(Wait::BackendRead);
     }
 

@@ -177,6 +177,9 @@ impl Forward<'_> {
                 .reframe(data, &mut self.state.body)
                 .map_err(|fault: BodyFault| self.client_fault(fault.status()))?;
         }
+        if let Some(log) = &mut self.order.log {
+            log.received(used as u64);
+        }
         while !plain.is_empty() {
             match poll_send(self.backend, cx, plain) {
                 Ok(Poll::Ready(length)) => {

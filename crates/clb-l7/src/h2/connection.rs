@@ -1,6 +1,6 @@
 //! A client's HTTP/2 connection: its limits, its streams, its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clb_access_log::Protocol as Spoken;
 use clb_l4::io::{Stream as _, poll_recv, with_scratch};
 use clb_l4::worker::ListenerCell;
 use clb_snapshot::{Admission, HttpSettings, ServerTls};
@@ -24,6 +25,7 @@ use super::turn::EndOfTurn;
 use crate::client::Client;
 use crate::connection::Arrival;
 use crate::local::Local;
+use crate::log::{Entry, Facts, Seen};
 
 /// Octets of a body that one stream may have on its way here, unasked.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -56,6 +58,8 @@ pub(super) struct Shared {
     pub(super) tls: Arc<ServerTls>,
     /// What the client has called us in the TLS handshake.
     pub(super) server_name: Option<Box<str>>,
+    /// For the access log, from the first request on.
+    facts: OnceCell<Rc<Facts>>,
 }
 
 impl Shared {
@@ -71,6 +75,22 @@ impl Shared {
         &self.arrival.admission
     }
 
+    /// Begins an entry of the access log, if there is one.
+    pub(super) fn log(&self, seen: &Seen<'_>, id: &[u8], received: usize) -> Option<Entry> {
+        let local = self.local();
+        if !local.is_logging() {
+            return None;
+        }
+        let facts = self
+            .facts
+            .get_or_init(|| Facts::new(self.arrival.peer, Spoken::Http2, self.client.tls_facts()));
+        let socket = self.client.socket();
+        Some(
+            self.cell()
+                .with(|listener| Entry::new(local, facts, socket, listener, seen, id, received)),
+        )
+    }
+
     fn is_draining(&self) -> bool {
         self.arrival.seat.service().is_draining()
     }
@@ -84,6 +104,7 @@ pub(crate) async fn serve(client: Client, arrival: Arrival, tls: Arc<ServerTls>)
         arrival,
         client: Rc::clone(&client),
         tls,
+        facts: OnceCell::new(),
     });
     let settings = shared.local().settings();
     let fault = Rc::new(Cell::new(None));

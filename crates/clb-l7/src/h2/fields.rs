@@ -33,6 +33,16 @@ pub(super) fn response(
     result.map(|()| response)
 }
 
+/// Octets of a head as it would be in HTTP/1.1: how many it has in HTTP/2 depends on what the
+/// connection has carried before.
+pub(super) fn head_length(response: &Response<()>) -> u64 {
+    const STATUS_LINE: usize = b"HTTP/2.0 200\r\n".len();
+    const AROUND: usize = b": \r\n".len();
+    let lines = response.headers().iter();
+    let lines = lines.map(|(name, value)| name.as_str().len() + value.len() + AROUND);
+    (STATUS_LINE + lines.sum::<usize>() + b"\r\n".len()) as u64
+}
+
 /// Field lines, each with its CRLF, as trailer fields.
 ///
 /// # Errors

@@ -115,6 +115,11 @@ impl<'a> Forward<'a> {
             let listener = self.stream.shared.admission();
             listener.count_bytes(bytes_in, bytes_out);
             self.attempt.member.count_bytes(bytes_in, bytes_out);
+            let requests = self.order.pool.requests();
+            requests.count_bytes(self.attempt.local.worker(), bytes_in, bytes_out);
+            if let Some(log) = &mut self.order.log {
+                log.sent(bytes_out);
+            }
             (self.state.bytes_in, self.state.bytes_out) = (0, 0);
         }
         if polled.is_ready() {

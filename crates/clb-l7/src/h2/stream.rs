@@ -8,9 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clb_access_log::Reason;
 use clb_snapshot::{Admission, FinishedRequest, HttpSettings};
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason as ResetReason, RecvStream, SendStream};
 use http::Request as H2Request;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -30,6 +31,7 @@ use crate::http1::{
     UpgradeAsked, Version, parse_answer, parse_request_over, write_request,
 };
 use crate::local::Local;
+use crate::log::Seen;
 use crate::order::{Order, RequestId};
 use crate::sticky::Sticky;
 use crate::timers::{Timers, Wait};
@@ -99,21 +101,25 @@ impl Stream {
         let is_head = parts.method == http::Method::HEAD;
         match self.prepare(parts) {
             Ok(Next::Order(order)) => self.carry_out(order).await,
-            Ok(Next::Answer(answer)) => {
+            Ok(Next::Answer(mut answer)) => {
                 self.count(&answer);
-                self.answer(&answer).await
+                self.answer(&mut answer).await
             }
             Err(Fault::Malformed) => {
-                self.respond.send_reset(Reason::PROTOCOL_ERROR);
+                self.respond.send_reset(ResetReason::PROTOCOL_ERROR);
                 Done::Cancelled
             }
             Err(Fault::Refused(refusal)) => {
                 tracing::debug!(peer = %self.shared.arrival.peer, %refusal, "request refused");
                 let id = RequestId::from_slice(&self.shared.local().request_id());
-                let answer =
-                    GatewayAnswer::refusal(refusal.status(), refusal.reason(), id, is_head);
+                let line = line(parts);
+                let seen = Seen::octets(line.as_bytes());
+                let log = self.shared.log(&seen, &id, line.len());
+                let mut answer =
+                    GatewayAnswer::refusal(refusal.status(), refusal.reason(), id, is_head)
+                        .logged(log);
                 self.count(&answer);
-                self.answer(&answer).await
+                self.answer(&mut answer).await
             }
         }
     }
@@ -137,7 +143,8 @@ impl Stream {
         write_head(parts, name, has_body, key.as_deref(), limits, &mut head)?;
         self.websocket_accept = key.map(|key| websocket::accept(&key));
         let mut fields = local.fields.borrow_mut();
-        let next = self.order(scheme, &head, &mut fields, &local, &settings)?;
+        let line = local.is_logging().then(|| line(parts));
+        let next = self.order(scheme, &head, line, &mut fields, &local, &settings)?;
         drop(fields);
         local.give_back(head);
         Ok(next)
@@ -147,6 +154,7 @@ impl Stream {
         &self,
         scheme: Scheme,
         head: &[u8],
+        line: Option<String>,
         fields: &mut Fields,
         local: &Local,
         settings: &HttpSettings,
@@ -157,23 +165,32 @@ impl Stream {
             None => RequestId::from_slice(&local.request_id()),
         };
         let answer = |answer| Ok(Next::Answer(Box::new(answer)));
-        if self.is_misdirected(request.host) {
-            return answer(GatewayAnswer::to_request(421, id, &request, true));
-        }
         let body = Body::announced(&request, settings.request_body)?;
+        let mut log = line.and_then(|line| {
+            let mut seen = Seen::request(&request);
+            seen.line = line.as_bytes();
+            self.shared.log(&seen, &id, head.len())
+        });
+        if self.is_misdirected(request.host) {
+            return answer(GatewayAnswer::to_request(421, id, &request, true).logged(log));
+        }
         if request.max_forwards == Some(0) {
-            return answer(GatewayAnswer::as_the_target(&request, true, &local.date()));
+            let made = GatewayAnswer::as_the_target(&request, true, &local.date());
+            return answer(made.logged(log));
         }
         let (target, port) = self
             .shared
             .cell()
             .with(|listener| (target(listener, &request, local), listener.addr.port()));
-        let pool = match target {
+        let (pool, name) = match target {
             Ok(target) => target,
             Err(instead) => {
-                return answer(GatewayAnswer::instead(instead, id, &request, true));
+                return answer(GatewayAnswer::instead(instead, id, &request, true).logged(log));
             }
         };
+        if let Some(log) = &mut log {
+            log.belongs_to(pool.key(), name);
+        }
         let mut out = local.buffer();
         let additions = RequestAdditions {
             client: self.peer().ip(),
@@ -207,6 +224,8 @@ impl Stream {
             expects_continue: request.expects_continue,
             set_cookie: None,
             status: None,
+            reason: Reason::None,
+            log,
             id,
         })))
     }
@@ -235,22 +254,32 @@ impl Stream {
             Err(status) => {
                 finished.status = Some(status);
                 finished.is_gateways = true;
-                self.answer(&GatewayAnswer::to_order(status, &order)).await
+                let mut answer = GatewayAnswer::to_order(status, &mut order);
+                self.answer(&mut answer).await
             }
             Ok(Outcome::Keep | Outcome::Close | Outcome::Linger) => Done::Answered,
-            Ok(Outcome::Tunnel(tunnel)) => {
+            Ok(Outcome::Tunnel(mut tunnel)) => {
                 order.pool.requests().record(local.worker(), &finished);
-                return tunnel::relay(self, *tunnel).await;
+                if order.log.is_some() {
+                    // What the client of HTTP/2 was sent in the place of 101.
+                    order.status = Some(200);
+                }
+                order.end(true);
+                let done = tunnel::relay(self, &mut tunnel, &order.pool).await;
+                let (bytes_in, bytes_out) = tunnel.moved;
+                order.end_tunnel(bytes_in, bytes_out);
+                return done;
             }
-            Ok(Outcome::Cut(_)) => self.break_off(Reason::INTERNAL_ERROR, Done::Cut),
-            Ok(Outcome::Reset) => self.break_off(Reason::CANCEL, Done::Cancelled),
+            Ok(Outcome::Cut(_)) => self.break_off(ResetReason::INTERNAL_ERROR, Done::Cut),
+            Ok(Outcome::Reset) => self.break_off(ResetReason::CANCEL, Done::Cancelled),
         };
         order.pool.requests().record(local.worker(), &finished);
+        order.end(false);
         done
     }
 
     /// The client must not take what it got for the whole.
-    fn break_off(&mut self, reason: Reason, done: Done) -> Done {
+    fn break_off(&mut self, reason: ResetReason, done: Done) -> Done {
         match &mut self.send {
             Some(send) => send.send_reset(reason),
             None => self.respond.send_reset(reason),
@@ -263,11 +292,11 @@ impl Stream {
     }
 
     /// Answers in the gateway's own name.
-    async fn answer(&mut self, answer: &GatewayAnswer) -> Done {
+    async fn answer(&mut self, answer: &mut GatewayAnswer) -> Done {
         let local = Rc::clone(self.shared.local());
         let mut text = local.buffer();
         answer.write(false, &local.date(), &mut text);
-        let length = memchr::memmem::find(&text, b"\r\n\r\n").map_or(text.len(), |at| at + 4);
+        let length = GatewayAnswer::head_length(&text);
         let (head, body) = text.split_at_checked(length).unwrap_or_default();
         let to = AnswerTo {
             method: MethodKind::Other,
@@ -292,11 +321,15 @@ impl Stream {
         let sent = made.map(|made| self.respond.send_response(made, body.is_empty()));
         let body = Bytes::copy_from_slice(body);
         local.give_back(text);
-        match sent {
+        let lengths = (length as u64, body.len() as u64);
+        let done = match sent {
             Some(Ok(send)) => self.send_all(send, body).await,
             // The client is gone.
-            _ => self.break_off(Reason::INTERNAL_ERROR, Done::Cancelled),
-        }
+            _ => self.break_off(ResetReason::INTERNAL_ERROR, Done::Cancelled),
+        };
+        let is_taken = done == Done::Answered;
+        answer.sent(local.worker(), self.shared.cell(), lengths, is_taken);
+        done
     }
 
     /// Reads on for a while when the answer is whole and the upload is not: a client may take the
@@ -359,7 +392,7 @@ impl Stream {
                 self.shared.admission().count_bytes(0, length);
                 Done::Answered
             }
-            false => self.break_off(Reason::CANCEL, Done::Cancelled),
+            false => self.break_off(ResetReason::CANCEL, Done::Cancelled),
         }
     }
 }
@@ -410,4 +443,11 @@ impl Asker for Stream {
     fn has_unread(&self) -> bool {
         false
     }
+}
+
+/// The request line that a log of HTTP/1 would have.
+fn line(parts: &http::request::Parts) -> String {
+    let path = parts.uri.path_and_query();
+    let target = path.map_or("*", http::uri::PathAndQuery::as_str);
+    format!("{} {target} HTTP/2.0", parts.method)
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use clb_l4::io::{poll_recv, poll_send, with_scratch};
+use clb_snapshot::Pool;
 use h2::Reason;
 
 use super::stream::{Done, Stream};
@@ -20,7 +21,9 @@ const PIECES_PER_TURN: usize = 4;
 /// Both directions of a tunnel.
 struct Relay<'a> {
     stream: &'a mut Stream,
-    tunnel: &'a Tunnel,
+    tunnel: &'a mut Tunnel,
+    /// Where its bytes are counted.
+    pool: &'a Pool,
     to_backend: Bytes,
     /// Octets of the stream's window that were in it.
     held: usize,
@@ -46,12 +49,13 @@ impl From<h2::Error> for Broken {
 
 /// Relays until both directions have ended, or nothing has moved for `timeouts.tunnel_idle`. The
 /// end of one direction is END_STREAM on the one side and FIN on the other (RFC 8441 5).
-pub(super) async fn relay(stream: &mut Stream, mut tunnel: Tunnel) -> Done {
+pub(super) async fn relay(stream: &mut Stream, tunnel: &mut Tunnel, pool: &Pool) -> Done {
     stream.timers.clear_all();
     let mut relay = Relay {
         stream,
         to_client: std::mem::take(&mut tunnel.to_client).into(),
-        tunnel: &tunnel,
+        tunnel,
+        pool,
         to_backend: Bytes::new(),
         held: 0,
         upload_ended: false,
@@ -61,6 +65,7 @@ pub(super) async fn relay(stream: &mut Stream, mut tunnel: Tunnel) -> Done {
     if ended.is_ok() {
         return Done::Answered;
     }
+    let Relay { stream, tunnel, .. } = relay;
     let _ = clb_net::set_linger_zero(&tunnel.backend);
     if let Some(send) = &mut stream.send {
         // RFC 8441 5: a TCP reset is CANCEL.
@@ -181,9 +186,15 @@ impl Relay<'_> {
         Ok(true)
     }
 
-    fn count(&self, bytes_in: u64, bytes_out: u64) {
+    fn count(&mut self, bytes_in: u64, bytes_out: u64) {
         let listener = self.stream.shared.admission();
         listener.count_bytes(bytes_in, bytes_out);
         self.tunnel.member.count_bytes(bytes_in, bytes_out);
+        let worker = self.stream.local().worker();
+        self.pool
+            .requests()
+            .count_bytes(worker, bytes_in, bytes_out);
+        let (before_in, before_out) = self.tunnel.moved;
+        self.tunnel.moved = (before_in + bytes_in, before_out + bytes_out);
     }
 }

@@ -75,6 +75,12 @@ impl<'a> Request<'a> {
         self.head.len()
     }
 
+    /// The request line as it was sent, without its end.
+    #[must_use]
+    pub fn line(&self) -> &'a [u8] {
+        part(self.head, 0, self.fields_at.saturating_sub(2))
+    }
+
     /// What the answer's framing depends on, for [`parse_answer`](super::parse_answer). Holds
     /// nothing of the head.
     #[must_use]

@@ -44,6 +44,7 @@ pub(crate) async fn shake_hands(
     local: Rc<Local>,
     task: AbortHandle,
 ) -> Shaken {
+    let began = local.tick();
     // To the end of this, whatever that is.
     let place = Place::take(&local, task, &tls.live);
     let mut session = None;
@@ -61,7 +62,8 @@ pub(crate) async fn shake_hands(
         Ok((session, fields)) => {
             let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
             tls.live.count_done(is_resumed);
-            Shaken::Done(Box::new(TlsStream::new(socket, *session, fields)))
+            let took = local.tick().saturating_duration_since(began);
+            Shaken::Done(Box::new(TlsStream::new(socket, *session, fields, took)))
         }
         Err(why) => {
             tracing::debug!(reason = why.name(), "no TLS handshake");

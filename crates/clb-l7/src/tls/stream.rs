@@ -8,10 +8,13 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read as _, Write};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use clb_l4::io::{SCRATCH_BYTES, poll_recv, poll_send, poll_send_vectored};
-use rustls::ServerConnection;
+use rustls::{HandshakeKind, ServerConnection};
 use tokio::net::TcpStream;
+
+use crate::log::TlsFacts;
 
 /// The longest content of one record (RFC 8446 5.1).
 const RECORD: usize = 16 * 1024;
@@ -41,6 +44,8 @@ pub(crate) struct TlsStream {
     socket: TcpStream,
     session: RefCell<ServerConnection>,
     certificate_fields: Box<[u8]>,
+    /// How long the handshake took.
+    shaken: Duration,
     has_moved: Cell<bool>,
     /// close_notify was given to rustls.
     is_closed: Cell<bool>,
@@ -52,11 +57,13 @@ impl TlsStream {
         socket: TcpStream,
         session: ServerConnection,
         certificate_fields: Box<[u8]>,
+        shaken: Duration,
     ) -> Self {
         Self {
             socket,
             session: RefCell::new(session),
             certificate_fields,
+            shaken,
             has_moved: Cell::new(false),
             is_closed: Cell::new(false),
         }
@@ -64,6 +71,19 @@ impl TlsStream {
 
     pub(crate) fn certificate_fields(&self) -> &[u8] {
         &self.certificate_fields
+    }
+
+    /// What was agreed in the handshake.
+    pub(crate) fn facts(&self) -> TlsFacts {
+        let session = self.session.borrow();
+        let version = session.protocol_version();
+        let cipher = session.negotiated_cipher_suite();
+        TlsFacts {
+            version: version.map_or(0, u16::from),
+            cipher: cipher.map_or(0, |suite| u16::from(suite.suite())),
+            is_resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+            took: self.shaken,
+        }
     }
 
     /// Whether client and listener have agreed on HTTP/2 (RFC 7301; RFC 9113 3.2).

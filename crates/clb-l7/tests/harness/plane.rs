@@ -13,8 +13,8 @@ use clb_model::{
 use clb_routing::Router;
 use clb_snapshot::{
     Board, ListenSockets, Listener, Live, Member, MemberHealth, PlaneSettings, Pool, PoolKey,
-    PoolView, Redirect, RequestTotals, Routed, Rule, RuleLive, ServerTls, Service, Snapshot,
-    Stickiness,
+    PoolView, Redirect, RequestTotals, Routed, Rule, RuleLive, RuleName, ServerTls, Service,
+    Snapshot, Stickiness,
 };
 use tokio::runtime::Builder;
 
@@ -208,6 +208,7 @@ fn router(rules: &[RuleOf], backends: &[SocketAddr]) -> Router<Routed> {
             url: url.clone(),
             redirect,
             pool: pool(PoolKey::Rule(id), backends),
+            name: RuleName::default(),
         };
         router
             .with(&domain, &url, number, Arc::new(rule).into())

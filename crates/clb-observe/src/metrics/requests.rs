@@ -192,6 +192,7 @@ mod tests {
                 url: UrlPattern::parse(url).unwrap(),
                 redirect: None,
                 pool: Arc::new(Pool::new(PoolKey::Rule(id), view, 2)),
+                name: clb_snapshot::RuleName::default(),
             })
         };
         let (busy, idle) = (rule(1, "/busy"), rule(2, "/idle"));

@@ -123,6 +123,7 @@ impl Plane {
             url: rule.url.clone(),
             redirect: self.redirect(rule).map(Box::new),
             pool,
+            name: self.board.rule_names.add(&rule.domain.to_string()),
         })
     }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use clb_l4::io::{poll_recv, with_scratch};
 
-use super::super::fields::{response, trailers};
+use super::super::fields::{head_length, response, trailers};
 use super::upload::Stage;
 use super::{Forward, PIECES_PER_TURN, cut};
 use crate::forward::{Complete, End, Failure};
@@ -221,6 +221,9 @@ impl Forward<'_> {
     /// The final answer's head.
     fn begin(&mut self, answer: &Answer<'_>) -> Result<(), End> {
         self.state.status = answer.status;
+        if let Some(log) = &mut self.order.log {
+            log.answered(answer.status);
+        }
         if answer.upgrade {
             return self.begin_tunnel(answer);
         }
@@ -261,6 +264,11 @@ impl Forward<'_> {
     }
 
     fn send_head(&mut self, made: http::Response<()>, is_end: bool) -> Result<(), End> {
+        if let Some(log) = &mut self.order.log {
+            let length = head_length(&made);
+            log.sent_head(length);
+            log.sent(length);
+        }
         let sent = self.stream.respond.send_response(made, is_end);
         self.stream.send = Some(sent.map_err(|_| End::ClientGone)?);
         self.state.is_closed = is_end;
@@ -271,6 +279,9 @@ impl Forward<'_> {
     fn end(&mut self, keeps_backend: bool) {
         self.state.flow = Flow::Ended;
         self.state.keeps_backend = keeps_backend;
+        if let Some(log) = &mut self.order.log {
+            log.completed();
+        }
         self.stream.timers.clear(Wait::BackendRead);
     }
 

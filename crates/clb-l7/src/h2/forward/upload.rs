@@ -132,6 +132,9 @@ impl Forward<'_> {
         // It has begun to send, whether it was asked to or not.
         self.state.is_continued = true;
         self.state.held += data.len();
+        if let Some(log) = &mut self.order.log {
+            log.received(data.len() as u64);
+        }
         let framed = self.order.body.frame(&data, &mut self.state.body);
         framed.map_err(|fault| self.client_fault(fault.status()))?;
         // The last octets of an announced length wait for END_STREAM: what has more than it says

@@ -1,0 +1,243 @@
+//! A block: some thousands of rows in a segment, by column.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use crate::columns::{Part, Texts};
+use crate::row::{NUMBERS, Number, Row, TEXTS, Text, push_number, take_number};
+
+/// What a block begins with: its mark, and the version of its form.
+const MARK: [u8; 4] = *b"CLA1";
+/// Octets of the mark, of the head's length, of the content's length and of the head's check sum.
+pub(crate) const PREFIX: usize = 20;
+/// No head is longer.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// What is known of a block without reading its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) rows: usize,
+    /// Of the first row, and of the last: microseconds since 1970.
+    pub(crate) times: (u64, u64),
+    numbers: [Part; NUMBERS],
+    /// Entries and codes of each.
+    texts: [[Part; 2]; TEXTS],
+}
+
+/// A block in a segment.
+#[derive(Debug)]
+pub(crate) struct Block {
+    file: Arc<File>,
+    /// Where its content begins.
+    content: u64,
+    pub(crate) head: Head,
+}
+
+/// Makes a block of rows, which are in order of time; its octets, and their head.
+pub(crate) fn encode(rows: &[Row<'_>]) -> (Vec<u8>, Head) {
+    let mut content = Vec::new();
+    let mut numbers = [Part::default(); NUMBERS];
+    let mut column = Vec::with_capacity(rows.len());
+    for (part, number) in numbers.iter_mut().zip(Number::ALL) {
+        column.clear();
+        column.extend(rows.iter().map(|row| row.number(number)));
+        *part = Part::of_numbers(&column, &mut content);
+    }
+    let mut texts = [[Part::default(); 2]; TEXTS];
+    let mut column = Vec::with_capacity(rows.len());
+    for (parts, text) in texts.iter_mut().zip(Text::ALL) {
+        column.clear();
+        column.extend(rows.iter().map(|row| row.text(text)));
+        *parts = Part::of_texts(&column, text == Text::Id, &mut content);
+    }
+    let time = |row: Option<&Row<'_>>| row.map_or(0, |row| row.number(Number::Time));
+    let head = Head {
+        rows: rows.len(),
+        times: (time(rows.first()), time(rows.last())),
+        numbers,
+        texts,
+    };
+    (head.with(&content), head)
+}
+
+impl Head {
+    /// The whole block.
+    fn with(&self, content: &[u8]) -> Vec<u8> {
+        let mut head = Vec::new();
+        push_number(self.rows as u64, &mut head);
+        push_number(self.times.0, &mut head);
+        push_number(self.times.1, &mut head);
+        for part in self.parts() {
+            push_number(part.base, &mut head);
+            push_number(part.width.into(), &mut head);
+            push_number(part.raw.into(), &mut head);
+            push_number(part.stored.into(), &mut head);
+            push_number(part.sum.into(), &mut head);
+        }
+        let mut out = Vec::with_capacity(PREFIX + head.len() + content.len());
+        out.extend_from_slice(&MARK);
+        out.extend_from_slice(&(head.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(content.len() as u64).to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(content);
+        out
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.numbers.iter().chain(self.texts.iter().flatten())
+    }
+
+    fn read(mut data: &[u8]) -> Option<Self> {
+        let data = &mut data;
+        let mut head = Self {
+            rows: usize::try_from(take_number(data)?).ok()?,
+            times: (take_number(data)?, take_number(data)?),
+            numbers: [Part::default(); NUMBERS],
+            texts: [[Part::default(); 2]; TEXTS],
+        };
+        let parts = head.numbers.iter_mut();
+        for part in parts.chain(head.texts.iter_mut().flatten()) {
+            *part = Part {
+                base: take_number(data)?,
+                width: u8::try_from(take_number(data)?).ok()?,
+                raw: u32::try_from(take_number(data)?).ok()?,
+                stored: u32::try_from(take_number(data)?).ok()?,
+                sum: u32::try_from(take_number(data)?).ok()?,
+            };
+        }
+        Some(head)
+    }
+}
+
+impl Block {
+    /// A block that was written at `offset`.
+    pub(crate) fn written(file: Arc<File>, offset: u64, length: usize, head: Head) -> Self {
+        let content: u64 = head.parts().map(|part| u64::from(part.stored)).sum();
+        Self {
+            file,
+            content: offset + (length as u64).saturating_sub(content),
+            head,
+        }
+    }
+
+    /// Finds the block at `offset`, and where the next one begins; `None` where there is none, or
+    /// not all of it.
+    ///
+    /// # Errors
+    /// What reading the file gives.
+    pub(crate) fn find(file: &Arc<File>, offset: u64, end: u64) -> io::Result<Option<(Self, u64)>> {
+        if end.saturating_sub(offset) < PREFIX as u64 {
+            return Ok(None);
+        }
+        let mut prefix = [0; PREFIX];
+        file.read_exact_at(&mut prefix, offset)?;
+        let [mark @ .., a, b, c, d] = prefix;
+        let sum = u32::from_le_bytes([a, b, c, d]);
+        let [m0, m1, m2, m3, h0, h1, h2, h3, content @ ..] = mark;
+        let length = u64::from(u32::from_le_bytes([h0, h1, h2, h3]));
+        let content = u64::from_le_bytes(content);
+        let begin = offset + PREFIX as u64 + length;
+        let next = begin.checked_add(content);
+        let Some(next) = next.filter(|next| *next <= end) else {
+            return Ok(None);
+        };
+        if [m0, m1, m2, m3] != MARK || length > LONGEST_HEAD as u64 {
+            return Ok(None);
+        }
+        let mut head = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(&mut head, offset + PREFIX as u64)?;
+        if crc32fast::hash(&head) != sum {
+            return Ok(None);
+        }
+        Ok(Head::read(&head).map(|head| {
+            let block = Self {
+                file: Arc::clone(file),
+                content: begin,
+                head,
+            };
+            (block, next)
+        }))
+    }
+
+    /// Reads a part; `which` is its place among all.
+    fn part<T>(&self, which: usize, load: impl FnOnce(&Part, &[u8]) -> Option<T>) -> io::Result<T> {
+        let before = self.head.parts().take(which);
+        let offset: u64 = before.map(|part| u64::from(part.stored)).sum();
+        let part = self
+            .head
+            .parts()
+            .nth(which)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let mut stored = vec![0; usize::try_from(part.stored).unwrap_or(0)];
+        if !part.is_empty() {
+            self.file
+                .read_exact_at(&mut stored, self.content + offset)?;
+        }
+        load(part, &stored).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a block of the access log is damaged",
+            )
+        })
+    }
+
+    /// One number of all rows.
+    ///
+    /// # Errors
+    /// What reading the file gives; `InvalidData` for a damaged block.
+    pub(crate) fn numbers(&self, number: Number) -> io::Result<Vec<u64>> {
+        self.part(number as usize, |part, data| {
+            part.numbers(data, self.head.rows)
+        })
+    }
+
+    /// The number that all rows have, if they all have the same.
+    pub(crate) fn same(&self, number: Number) -> Option<u64> {
+        let part = self.head.numbers.get(number as usize)?;
+        (part.width == 0).then_some(part.base)
+    }
+
+    /// The different texts of a column.
+    ///
+    /// # Errors
+    /// As of [`numbers`](Self::numbers).
+    pub(crate) fn texts(&self, text: Text) -> io::Result<Texts> {
+        self.part(NUMBERS + 2 * text as usize, Part::texts)
+    }
+
+    /// Which of the texts each row has.
+    ///
+    /// # Errors
+    /// As of [`numbers`](Self::numbers).
+    pub(crate) fn codes(&self, text: Text) -> io::Result<Vec<u64>> {
+        self.part(NUMBERS + 2 * text as usize + 1, |part, data| {
+            part.numbers(data, self.head.rows)
+        })
+    }
+
+    /// Gives some of the rows, in the order in which they are asked for.
+    ///
+    /// # Errors
+    /// As of [`numbers`](Self::numbers).
+    pub(crate) fn rows(&self, places: &[usize], mut each: impl FnMut(&Row<'_>)) -> io::Result<()> {
+        let numbers = Number::ALL.map(|number| self.numbers(number));
+        let numbers: Vec<Vec<u64>> = numbers.into_iter().collect::<io::Result<_>>()?;
+        let texts = Text::ALL.map(|text| Ok((self.texts(text)?, self.codes(text)?)));
+        let texts: Vec<(Texts, Vec<u64>)> = texts.into_iter().collect::<io::Result<_>>()?;
+        for &place in places {
+            let mut row = Row::default();
+            for (to, column) in row.numbers.iter_mut().zip(&numbers) {
+                *to = column.get(place).copied().unwrap_or(0);
+            }
+            for (to, (list, codes)) in row.texts.iter_mut().zip(&texts) {
+                let code = codes.get(place).copied().unwrap_or(0);
+                *to = list.get(code).unwrap_or_default();
+            }
+            each(&row);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,436 @@
+//! One request as the access log has it.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// What a row has that is a number. Times are in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Number {
+    /// When the request was over: microseconds since 1970.
+    Time,
+    /// The load balancer's number.
+    Lb,
+    /// The listener's number.
+    Listener,
+    /// The rule's number; 0: none.
+    Rule,
+    /// Status sent to the client.
+    Status,
+    /// From the first octet of the request to the last of the answer.
+    Took,
+    /// Why it ended as it did ([`Reason`]).
+    Reason,
+    /// Octets received from the client: head and body.
+    Received,
+    /// Octets sent to the client.
+    Sent,
+    /// Octets of the answer's head among them.
+    SentHead,
+    /// Which request of its connection, from 1.
+    OfConnection,
+    /// The client's port.
+    PeerPort,
+    /// [`Protocol`].
+    Protocol,
+    /// TLS version as the handshake has it (0x0303, 0x0304); 0: no TLS.
+    TlsVersion,
+    /// Cipher suite (IANA's number).
+    TlsCipher,
+    /// 1: the TLS session was resumed.
+    TlsResumed,
+    /// How long the TLS handshake took.
+    TlsHandshake,
+    /// Round-trip time of the client's connection.
+    Rtt,
+    /// Status of the backend; 0: it gave none.
+    UpstreamStatus,
+    /// How long connecting to the backend took, and 1; 0: unknown.
+    UpstreamConnect,
+    /// Until the backend's head was complete, and 1; 0: it never was.
+    UpstreamHeader,
+    /// Until the backend's answer was complete, and 1; 0: it never was.
+    UpstreamResponse,
+}
+
+impl Number {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; NUMBERS] = [
+        Self::Time,
+        Self::Lb,
+        Self::Listener,
+        Self::Rule,
+        Self::Status,
+        Self::Took,
+        Self::Reason,
+        Self::Received,
+        Self::Sent,
+        Self::SentHead,
+        Self::OfConnection,
+        Self::PeerPort,
+        Self::Protocol,
+        Self::TlsVersion,
+        Self::TlsCipher,
+        Self::TlsResumed,
+        Self::TlsHandshake,
+        Self::Rtt,
+        Self::UpstreamStatus,
+        Self::UpstreamConnect,
+        Self::UpstreamHeader,
+        Self::UpstreamResponse,
+    ];
+}
+
+/// What a row has that is text, or octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Text {
+    /// The domain of the rule; in a ring also a [number](name_number) that stands for it.
+    ServerName,
+    /// The client's address: 4 or 16 octets.
+    Peer,
+    /// The VIP: 4 or 16 octets.
+    Vip,
+    /// The backend: 4 or 16 octets and two of the port; empty: none.
+    Upstream,
+    /// The request line as it was sent.
+    Line,
+    /// Host, without port.
+    Host,
+    /// User-Agent.
+    Agent,
+    /// Referer.
+    Referer,
+    /// The request's id.
+    Id,
+}
+
+impl Text {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; TEXTS] = [
+        Self::ServerName,
+        Self::Peer,
+        Self::Vip,
+        Self::Upstream,
+        Self::Line,
+        Self::Host,
+        Self::Agent,
+        Self::Referer,
+        Self::Id,
+    ];
+}
+
+pub(crate) const NUMBERS: usize = 22;
+pub(crate) const TEXTS: usize = 9;
+
+/// What a client spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1 over plain TCP.
+    Http,
+    /// HTTP/1 over TLS.
+    Https,
+    /// HTTP/2.
+    Http2,
+    /// An upgraded connection over plain TCP.
+    Ws,
+    /// The same over TLS.
+    Wss,
+}
+
+impl Protocol {
+    const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Http2, Self::Ws, Self::Wss];
+
+    /// `protocol_type` of DescribeLoadBalancerLog.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Http2 => "http2",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// Why a request ended as it did.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word of the log; empty: nothing went wrong.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Nothing went wrong.
+    #[default]
+    None = "",
+    /// What came is no request, or one that is refused.
+    BadRequest = "bad_request",
+    /// No rule takes its host and path.
+    NoRule = "no_rule",
+    /// The rule redirects it.
+    Redirected = "redirected",
+    /// The pool has nobody to pick.
+    NoBackend = "no_backend",
+    /// Ports, descriptors or memory of the gateway are used up.
+    Exhausted = "exhausted",
+    /// No connection to a backend.
+    ConnectFailed = "connect_failed",
+    /// The backend closed before it answered.
+    BackendClosed = "backend_closed",
+    /// The backend's answer is none.
+    BadAnswer = "bad_answer",
+    /// The backend did not answer in time.
+    BackendTimeout = "backend_timeout",
+    /// The backend's answer broke off.
+    AnswerCut = "answer_cut",
+    /// The client's request did not come in time.
+    ClientTimeout = "client_timeout",
+    /// The client's body is wrong.
+    BadBody = "bad_body",
+    /// The client went away, or did not take the answer.
+    ClientGone = "client_gone",
+    /// The gateway ended it: the backend, the rule or the listener was removed, or it stops.
+    Drained = "drained",
+    /// Routing gave up: a regular expression went over its limit.
+    RoutingFailed = "routing_failed",
+}
+
+impl Reason {
+    pub(crate) fn from_number(number: u64) -> Self {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        Self::ALL.get(place).copied().unwrap_or_default()
+    }
+}
+
+/// One request. What is not set is 0 or empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Row<'a> {
+    pub(crate) numbers: [u64; NUMBERS],
+    pub(crate) texts: [&'a [u8]; TEXTS],
+}
+
+impl<'a> Row<'a> {
+    /// A number.
+    #[must_use]
+    pub fn number(&self, number: Number) -> u64 {
+        self.numbers.get(number as usize).copied().unwrap_or(0)
+    }
+
+    /// Sets a number.
+    pub fn set(&mut self, number: Number, value: u64) {
+        if let Some(place) = self.numbers.get_mut(number as usize) {
+            *place = value;
+        }
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn text(&self, text: Text) -> &'a [u8] {
+        self.texts.get(text as usize).copied().unwrap_or_default()
+    }
+
+    /// Sets a text.
+    pub fn set_text(&mut self, text: Text, value: &'a [u8]) {
+        if let Some(place) = self.texts.get_mut(text as usize) {
+            *place = value;
+        }
+    }
+
+    /// Why it ended as it did.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        Reason::from_number(self.number(Number::Reason))
+    }
+
+    /// What the client spoke.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        let place = usize::try_from(self.number(Number::Protocol)).unwrap_or(usize::MAX);
+        Protocol::ALL.get(place).copied().unwrap_or(Protocol::Http)
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        address(self.text(Text::Peer))
+    }
+
+    /// The VIP.
+    #[must_use]
+    pub fn vip(&self) -> Option<IpAddr> {
+        address(self.text(Text::Vip))
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn upstream(&self) -> Option<SocketAddr> {
+        let (ip, port) = self.text(Text::Upstream).split_last_chunk::<2>()?;
+        Some((address(ip)?, u16::from_be_bytes(*port)).into())
+    }
+
+    /// Appends the row as it travels: its length in four octets and what [`read`](Self::read)
+    /// takes. A text is cut at 65,535 octets.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; LENGTH]);
+        for number in self.numbers {
+            push_number(number, out);
+        }
+        for text in self.texts {
+            let text = text.get(..usize::from(u16::MAX)).unwrap_or(text);
+            push_number(text.len() as u64, out);
+            out.extend_from_slice(text);
+        }
+        let length = u32::try_from(out.len() - start - LENGTH).unwrap_or(u32::MAX);
+        if let Some(place) = out.get_mut(start..start + LENGTH) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// Takes the first row of `data` off; `None` at the end and for what is none.
+    #[must_use]
+    pub fn read(data: &mut &'a [u8]) -> Option<Self> {
+        let (length, rest) = data.split_first_chunk::<LENGTH>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (mut body, rest) = rest.split_at_checked(length)?;
+        *data = rest;
+        let mut row = Self::default();
+        for number in &mut row.numbers {
+            *number = take_number(&mut body)?;
+        }
+        for text in &mut row.texts {
+            let length = usize::try_from(take_number(&mut body)?).ok()?;
+            (*text, body) = body.split_at_checked(length)?;
+        }
+        Some(row)
+    }
+}
+
+/// What stands for a rule's domain in a ring: no domain begins with this octet.
+const NUMBERED: u8 = 0;
+
+/// A number in the place of a [server name](Text::ServerName), which is looked up off the hot path.
+#[must_use]
+pub fn name_number(number: u32) -> [u8; 5] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [NUMBERED, a, b, c, d]
+}
+
+/// The number that stands in the place of a server name.
+pub(crate) fn numbered(name: &[u8]) -> Option<u32> {
+    match *name {
+        [NUMBERED, a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d])),
+        _ => None,
+    }
+}
+
+/// Octets of a row's length.
+pub(crate) const LENGTH: usize = 4;
+
+/// The octets of an address, for [`Text::Peer`] and [`Text::Vip`].
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// Appends a number, seven bits to an octet, the lowest first.
+pub(crate) fn push_number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Takes such a number off.
+pub(crate) fn take_number(data: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (octet, rest) = data.split_first()?;
+        *data = rest;
+        number |= u64::from(octet & 0x7f) << shift;
+        if octet & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_lists_are_in_order() {
+        assert!(
+            Number::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, one)| *one as usize == at)
+        );
+        assert!(
+            Text::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, one)| *one as usize == at)
+        );
+        assert!(
+            Reason::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, one)| *one as usize == at)
+        );
+        assert!(
+            Protocol::ALL
+                .iter()
+                .enumerate()
+                .all(|(at, one)| *one as usize == at)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            numbers in prop::array::uniform22(any::<u64>()),
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), TEXTS),
+        ) {
+            let mut row = Row { numbers, ..Row::default() };
+            for (place, text) in row.texts.iter_mut().zip(&texts) {
+                *place = text;
+            }
+            let mut out = Vec::new();
+            row.write(&mut out);
+            row.write(&mut out);
+            let mut data = out.as_slice();
+            prop_assert_eq!(Row::read(&mut data), Some(row));
+            prop_assert_eq!(Row::read(&mut data), Some(row));
+            prop_assert_eq!(Row::read(&mut data), None);
+        }
+
+        #[test]
+        fn no_octets_make_it_fail(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut rest = data.as_slice();
+            while Row::read(&mut rest).is_some() {}
+        }
+    }
+}

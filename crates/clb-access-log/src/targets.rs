@@ -1,0 +1,248 @@
+//! Where rows go besides the segments: a file, a syslog server.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::format::Shown;
+use crate::row::{Number, Row};
+
+/// How a file's lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// nginx's `combined`.
+    Combined,
+    /// One object a line, with the fields of DescribeLoadBalancerLog.
+    Json,
+}
+
+/// Where rows go besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Targets {
+    /// A file, and how its lines look.
+    pub file: Option<(PathBuf, FileFormat)>,
+    /// A syslog server: RFC 5424 over UDP (RFC 5426), facility local7, severity info, the message
+    /// as in `combined`.
+    pub syslog: Option<SocketAddr>,
+}
+
+/// Octets of lines that are written at once.
+const AT_ONCE: usize = 64 * 1024;
+/// Of a message to syslog: what every receiver should take (RFC 5426 3.2).
+const MESSAGE: usize = 2_048;
+/// local7 and info (RFC 5424 6.2.1).
+const PRIORITY: u8 = 23 * 8 + 6;
+
+/// The targets while they are open.
+#[derive(Debug)]
+pub(crate) struct Open {
+    targets: Targets,
+    file: Option<File>,
+    lines: Vec<u8>,
+    syslog: Option<UdpSocket>,
+    zone: TimeZone,
+    rule: fn(u64) -> String,
+    hostname: String,
+}
+
+impl Open {
+    /// Opens what there is to be opened.
+    ///
+    /// # Errors
+    /// What opening the file, or the socket, gives.
+    pub(crate) fn new(
+        targets: Targets,
+        zone: TimeZone,
+        rule: fn(u64) -> String,
+        hostname: &str,
+    ) -> io::Result<Self> {
+        let file = match &targets.file {
+            Some((path, _)) => Some(open(path)?),
+            None => None,
+        };
+        let syslog = match targets.syslog {
+            Some(server) => Some(connect(server)?),
+            None => None,
+        };
+        Ok(Self {
+            targets,
+            file,
+            lines: Vec::new(),
+            syslog,
+            zone,
+            rule,
+            hostname: hostname.to_owned(),
+        })
+    }
+
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// What writing gives; the lines that were not written are lost.
+    pub(crate) fn take(&mut self, row: &Row<'_>) -> io::Result<()> {
+        let shown = Shown::new(row, &self.zone);
+        let mut message = None;
+        if let Some((_, format)) = self.targets.file {
+            let line = match format {
+                FileFormat::Combined => message.insert(shown.combined()).clone(),
+                FileFormat::Json => serde_json::to_string(&shown.object(self.rule))?,
+            };
+            self.lines.extend_from_slice(line.as_bytes());
+            self.lines.push(b'\n');
+        }
+        if let Some(socket) = &self.syslog {
+            let message = message.unwrap_or_else(|| shown.combined());
+            let micros = i64::try_from(row.number(Number::Time)).unwrap_or(0);
+            let time = Timestamp::from_microsecond(micros).unwrap_or_default();
+            let text = format!(
+                "<{PRIORITY}>1 {time:.6} {} clbd {} - - {message}",
+                self.hostname,
+                std::process::id()
+            );
+            // A server that is away is no reason to stop: what UDP loses is lost.
+            let octets = text.as_bytes();
+            let _ = socket.send(octets.get(..MESSAGE).unwrap_or(octets));
+        }
+        match self.lines.len() >= AT_ONCE {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the lines that wait.
+    ///
+    /// # Errors
+    /// As of [`take`](Self::take).
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let lines = std::mem::take(&mut self.lines);
+        match &mut self.file {
+            Some(file) if !lines.is_empty() => file.write_all(&lines),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the file anew if its name has another one now, or none: whoever rotates it renames it.
+    ///
+    /// # Errors
+    /// What opening gives; the lines go on to the old file then.
+    pub(crate) fn follow(&mut self) -> io::Result<()> {
+        let (Some((path, _)), Some(file)) = (&self.targets.file, &self.file) else {
+            return Ok(());
+        };
+        let here = file.metadata()?;
+        let is_same = std::fs::metadata(path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
+        if !is_same {
+            self.file = Some(open(path)?);
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
+}
+
+fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(server)?;
+    // A full buffer loses messages and holds nobody up.
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Text;
+    use std::fs;
+    use std::time::Duration;
+
+    fn row() -> Row<'static> {
+        let mut row = Row::default();
+        row.set(Number::Time, 1_509_595_393_000_000);
+        row.set(Number::Status, 200);
+        row.set_text(Text::Line, b"GET /\x1b HTTP/1.1");
+        row
+    }
+
+    fn name(rule: u64) -> String {
+        rule.to_string()
+    }
+
+    #[test]
+    fn a_renamed_file_is_left_and_another_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
+        let targets = Targets {
+            file: Some((path.clone(), FileFormat::Combined)),
+            syslog: None,
+        };
+        let mut open = Open::new(targets, TimeZone::UTC, name, "h").unwrap();
+        open.take(&row()).unwrap();
+        open.flush().unwrap();
+        fs::rename(&path, &old).unwrap();
+        open.follow().unwrap();
+        open.take(&row()).unwrap();
+        open.take(&row()).unwrap();
+        open.flush().unwrap();
+        open.follow().unwrap();
+        let lines = |path| fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&old), lines(&path)), (1, 2));
+    }
+
+    #[test]
+    fn json_lines_are_whole_objects() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let targets = Targets {
+            file: Some((path.clone(), FileFormat::Json)),
+            syslog: None,
+        };
+        let mut open = Open::new(targets, TimeZone::UTC, name, "h").unwrap();
+        open.take(&row()).unwrap();
+        open.flush().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let object: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(object["request"], "GET /\\x1B HTTP/1.1");
+    }
+
+    #[test]
+    fn syslog_gets_a_message_of_rfc_5424() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let targets = Targets {
+            file: None,
+            syslog: Some(server.local_addr().unwrap()),
+        };
+        let mut open = Open::new(targets, TimeZone::UTC, name, "gate").unwrap();
+        open.take(&row()).unwrap();
+        let mut buffer = [0; 4096];
+        let length = server.recv(&mut buffer).unwrap();
+        let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+        let expected = format!(
+            "<190>1 2017-11-02T04:03:13.000000Z gate clbd {} - - - - - [02/Nov/2017:04:03:13 +0000] \"GET /\\x1B HTTP/1.1\" 200 0 \"-\" \"-\"",
+            std::process::id()
+        );
+        assert_eq!(text, expected);
+    }
+}
