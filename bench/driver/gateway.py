@@ -19,8 +19,8 @@ RULES_PER_CALL = 500
 class PinnedGateway(Gateway):
     """The end-to-end tests' gateway, on one core, ending with us."""
 
-    def __init__(self, folder, core):
-        super().__init__(folder, {"log": {"level": "error"}}, workers=1)
+    def __init__(self, folder, core, logged=False):
+        super().__init__(folder, {"log": {"level": "error"}, "access_log": {"enabled": logged}}, workers=1)
         self.core = core
 
     def launch(self, *more):
@@ -48,7 +48,7 @@ class Clbd(Proxy):
 
     def start(self, stack, bench, setup, folder):
         self.setup = setup
-        self.gateway = stack.enter_context(PinnedGateway(folder / self.name, bench.cores.proxy))
+        self.gateway = stack.enter_context(PinnedGateway(folder / self.name, bench.cores.proxy, setup.logged))
         self.gateway.start()
         self.process = self.gateway.pinned
         self.api = self.gateway.api()

@@ -181,7 +181,7 @@ def measure(what, options, stack):
     if what == "http":
         rules = [(f"d{domain}.example.com", f"/l{location}/") for domain in range(options.domains) for location in range(10)]
         bench.write_requests(rules)
-        setups = {"one": Setup(backend), "many": Setup(backend, rules=rules)}
+        setups = {"one": Setup(backend), "many": Setup(backend, rules=rules), "logged": Setup(backend, logged=True)}
     elif what == "https":
         setups = bench.tls_setups(backend)
     elif what == "udp":

@@ -1,7 +1,7 @@
 """The floor, nginx and HAProxy, each configured for a setup; see gateway.py for clbd.
 
 Their settings are tuned alike: one thread, kept connections to the backend without a limit, the same
-fields added, no access log.
+fields added, no access log but where that is what is measured.
 """
 
 import os
@@ -31,6 +31,8 @@ class Setup:
     """Pairs of domain and path prefix; unused for TCP and UDP."""
     tls: Pair | None = None
     """The certificate and its key, for HTTPS and HTTP/2."""
+    logged: bool = False
+    """Whether requests are logged: clbd's access log, nginx's `combined` buffered, HAProxy's `httplog` to a file."""
 
     def domains(self):
         """A dict from domain to its paths."""
@@ -182,7 +184,7 @@ events {{ worker_connections 16384; multi_accept on; accept_mutex off; use epoll
             servers.append(f"    server {{\n        {listen};\n        server_name {domain};\n{locations}\n    }}")
         return f"""http {{
 {folders}{self._tls() if tls else ""}
-    access_log off;
+    access_log {"access.log combined buffer=64k flush=1s" if self.setup.logged else "off"};
     tcp_nodelay on;
     keepalive_timeout 75s;
     keepalive_requests 1000000000;
@@ -289,8 +291,9 @@ backend app
         one = len(setup.rules) == 1
         route = "default_backend app" if one else f"use_backend %[base,map_beg({self.map},none)]"
         tls = f" ssl crt {self.pem} alpn h2,http/1.1" if setup.tls else ""
+        log = "    log stdout format raw local0\n    option httplog\n" if setup.logged else ""
         return f"""    mode http
-    option http-keep-alive
+{log}    option http-keep-alive
     option forwardfor
     http-reuse always
 frontend front

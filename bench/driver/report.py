@@ -62,10 +62,10 @@ class Report:
 
     def _compared(self, results, target):
         """Pairs of (to what, ratio)."""
-        if target.to == "own one route":
+        if target.to.startswith("own "):
             if not results.of("keepalive", "clbd"):
                 return []
-            return [("its own one route", results.ratio("rules", "clbd", "clbd", other_key="keepalive"))]
+            return [(f"its {target.to}", results.ratio(target.key, "clbd", "clbd", other_key="keepalive"))]
         if target.to == "better peer":
             peers = self.named("nginx") + self.named("haproxy")
             if not peers:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Target:
-    """`to`: a kind of proxy, "better peer" (nginx or HAProxy, whichever has the lower median), or "own one route"."""
+    """`to`: a kind of proxy, "better peer" (nginx or HAProxy, whichever has the lower median), or a figure of its own: "own one route", "own without log"."""
 
     key: str
     to: str
@@ -21,6 +21,8 @@ RATIOS = [
     Target("rules", "nginx", 0.60, 0.50),
     Target("rules", "haproxy", 0.65, 0.55),
     Target("rules", "own one route", 1.05),
+    Target("logged", "own without log", 1.10),
+    Target("logged", "nginx", 0.80, 0.70),
     Target("rate", "better peer", 1.0, figure="p999_us"),
     Target("connections", "better peer", 1.05, 0.95),
     Target("bulk", "nginx", 0.45, 0.35),

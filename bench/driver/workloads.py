@@ -91,6 +91,7 @@ HTTP = [
     Workload("download", "1 MiB answers", "one", ("--answer", MIB), connections=8, per="GiB"),
     Workload("upload", "1 MiB request bodies", "one", ("--body", MIB), connections=8, per="GiB"),
     Workload("rules", "many rules", "many"),
+    Workload("logged", "keep-alive with the access log on", "logged"),
 ]
 
 TCP = [

@@ -7,13 +7,7 @@ from contract.table import ACTIONS, PEM, indexed, without
 from harness import shapes
 from harness.gateway import READER, Gateway
 
-# Not served yet, with the issue that has them.
-NOT_YET = {
-    "DescribeLoadBalancerLog": 8,
-    "GetMonitorData": 8,
-}
-SERVED = [action for action in ACTIONS if action.name not in NOT_YET]
-by_action = pytest.mark.parametrize("action", SERVED, ids=lambda action: action.name)
+by_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +156,3 @@ def test_a_name_and_its_other_name_together(action, refusals):
 def test_read_only_keys(action, gateway):
     answer = gateway.api(READER).answer(action.name, action.request)
     assert (answer["code"] == 4101) == action.writes, answer
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_what_is_not_served_yet_says_so(api, name):
-    answer = shapes.check_error(api.answer(name, {}))
-    assert answer["code"] == 6100 and name in answer["message"], answer

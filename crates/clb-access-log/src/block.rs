@@ -35,31 +35,52 @@ pub(crate) struct Block {
     pub(crate) head: Head,
 }
 
-/// Makes a block of rows, which are in order of time; its octets, and their head.
-pub(crate) fn encode(rows: &[Row<'_>]) -> (Vec<u8>, Head) {
-    let mut content = Vec::new();
-    let mut numbers = [Part::default(); NUMBERS];
-    let mut column = Vec::with_capacity(rows.len());
-    for (part, number) in numbers.iter_mut().zip(Number::ALL) {
-        column.clear();
-        column.extend(rows.iter().map(|row| row.number(number)));
-        *part = Part::of_numbers(&column, &mut content);
+/// Rows on their way into a block, by column.
+#[derive(Debug, Default)]
+pub(crate) struct Columns<'a> {
+    numbers: [Vec<u64>; NUMBERS],
+    texts: [Vec<&'a [u8]>; TEXTS],
+}
+
+impl<'a> Columns<'a> {
+    /// Adds a row, which is not earlier than the last one.
+    pub(crate) fn push(&mut self, row: &Row<'a>) {
+        for (column, number) in self.numbers.iter_mut().zip(row.numbers) {
+            column.push(number);
+        }
+        for (column, text) in self.texts.iter_mut().zip(row.texts) {
+            column.push(text);
+        }
     }
-    let mut texts = [[Part::default(); 2]; TEXTS];
-    let mut column = Vec::with_capacity(rows.len());
-    for (parts, text) in texts.iter_mut().zip(Text::ALL) {
-        column.clear();
-        column.extend(rows.iter().map(|row| row.text(text)));
-        *parts = Part::of_texts(&column, text == Text::Id, &mut content);
+
+    /// Rows.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.first().map_or(0, Vec::len)
     }
-    let time = |row: Option<&Row<'_>>| row.map_or(0, |row| row.number(Number::Time));
-    let head = Head {
-        rows: rows.len(),
-        times: (time(rows.first()), time(rows.last())),
-        numbers,
-        texts,
-    };
-    (head.with(&content), head)
+
+    /// The block's octets, and their head.
+    pub(crate) fn encode(&self) -> (Vec<u8>, Head) {
+        let mut content = Vec::new();
+        let mut numbers = [Part::default(); NUMBERS];
+        for (part, column) in numbers.iter_mut().zip(&self.numbers) {
+            *part = Part::of_numbers(column, &mut content);
+        }
+        let mut texts = [[Part::default(); 2]; TEXTS];
+        for ((parts, column), text) in texts.iter_mut().zip(&self.texts).zip(Text::ALL) {
+            *parts = Part::of_texts(column, text == Text::Id, &mut content);
+        }
+        let times = self.numbers.get(Number::Time as usize);
+        let time = |pick: fn(&[u64]) -> Option<&u64>| {
+            times.and_then(|times| pick(times)).copied().unwrap_or(0)
+        };
+        let head = Head {
+            rows: self.len(),
+            times: (time(<[u64]>::first), time(<[u64]>::last)),
+            numbers,
+            texts,
+        };
+        (head.with(&content), head)
+    }
 }
 
 impl Head {

@@ -205,19 +205,34 @@ fn take_text(data: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+/// The value of each octet that is a lowercase hexadecimal digit.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "of a constant, so the compiler would say it"
+)]
+const DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+const NO_DIGIT: u8 = 0xff;
+
 /// Lowercase hexadecimal digits as octets.
 fn packed(text: &[u8]) -> Option<[u8; ID_DIGITS / 2]> {
-    let digit = |octet: u8| match octet {
-        b'0'..=b'9' => Some(octet - b'0'),
-        b'a'..=b'f' => Some(octet - b'a' + 10),
-        _ => None,
-    };
-    let mut octets = [0; ID_DIGITS / 2];
+    let digit = |octet: u8| DIGITS.get(usize::from(octet)).copied().unwrap_or(NO_DIGIT);
+    let (mut octets, mut all) = ([0; ID_DIGITS / 2], 0);
     let (pairs, _) = text.as_chunks::<2>();
     for (place, [high, low]) in octets.iter_mut().zip(pairs) {
-        *place = digit(*high)? << 4 | digit(*low)?;
+        let (high, low) = (digit(*high), digit(*low));
+        all |= high | low;
+        *place = high << 4 | low;
     }
-    Some(octets)
+    (all < 16).then_some(octets)
 }
 
 #[cfg(test)]

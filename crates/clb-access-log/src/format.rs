@@ -37,14 +37,44 @@ impl<'a> Shown<'a> {
 
     /// The row as an object with the fields of DescribeLoadBalancerLog, in the order of the
     /// document's example, and after them those that only we have: `request_id`, `rule`, `reason`,
-    /// `http_referer`. `rule` is the rule's id, as `rule` shows it.
+    /// `http_referer`. `rule` shows the number of a rule as its id.
     #[must_use]
-    pub fn object(&self, rule: impl FnOnce(u64) -> String) -> Map<String, Value> {
+    pub fn full_object(&self, rule: impl FnOnce(u64) -> String) -> Map<String, Value> {
+        let mut object = self.object();
         let row = self.row;
-        let text = |text| match row.text(text) {
+        let mut put = |name: &str, value: String| {
+            object.insert(name.to_owned(), value.into());
+        };
+        put("request_id", self.text(Text::Id));
+        put(
+            "rule",
+            match row.number(Number::Rule) {
+                0 => NOTHING.to_owned(),
+                number => rule(number),
+            },
+        );
+        let reason = match row.reason().word() {
+            "" => NOTHING,
+            word => word,
+        };
+        put("reason", reason.to_owned());
+        put("http_referer", self.text(Text::Referer));
+        object
+    }
+
+    fn text(&self, text: Text) -> String {
+        match self.row.text(text) {
             [] => NOTHING.to_owned(),
             text => escape(text, false),
-        };
+        }
+    }
+
+    /// The row as an object with the fields of DescribeLoadBalancerLog, in the order of the
+    /// document's example.
+    #[must_use]
+    pub fn object(&self) -> Map<String, Value> {
+        let row = self.row;
+        let text = |text| self.text(text);
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| {
             object.insert(name.to_owned(), value);
@@ -89,18 +119,6 @@ impl<'a> Shown<'a> {
         put("ssl_protocol", self.tls().into());
         put("status", row.number(Number::Status).to_string().into());
         put("http_user_agent", text(Text::Agent).into());
-        put("request_id", text(Text::Id).into());
-        let rule = match row.number(Number::Rule) {
-            0 => NOTHING.to_owned(),
-            number => rule(number),
-        };
-        put("rule", rule.into());
-        let reason = match row.reason().word() {
-            "" => NOTHING,
-            word => word,
-        };
-        put("reason", reason.into());
-        put("http_referer", text(Text::Referer).into());
         object
     }
 
@@ -288,7 +306,7 @@ mod tests {
     fn a_request_without_a_backend_shows_as_in_the_document() {
         let row = row();
         let zone = TimeZone::fixed(jiff::tz::offset(8));
-        let object = Shown::new(&row, &zone).object(|_| String::new());
+        let object = Shown::new(&row, &zone).full_object(|_| String::new());
         let text = serde_json::to_string(&object).unwrap();
         assert_eq!(
             text,
@@ -315,7 +333,7 @@ mod tests {
         row.set(Number::Reason, Reason::AnswerCut as u64);
         row.set(Number::Rule, 3);
         row.set_text(Text::Upstream, &[10, 0, 0, 1, 0x1f, 0x90]);
-        let object = Shown::new(&row, &TimeZone::UTC).object(|rule| format!("loc-{rule}"));
+        let object = Shown::new(&row, &TimeZone::UTC).full_object(|rule| format!("loc-{rule}"));
         for (name, value) in [
             ("upstream_addr", "10.0.0.1:8080".into()),
             ("upstream_status", "502".into()),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::row::{Number, Row};
+use crate::row::{Front, Number, Row};
 
 /// Failing requests that are kept.
 const FAILING: usize = 100;
@@ -27,6 +27,18 @@ struct Minute {
 }
 
 impl Notable {
+    /// Whether somebody will want to see it; most of ten thousand in a second nobody will.
+    pub(crate) fn wants(&self, front: &Front) -> bool {
+        if front.status >= 500 || front.upstream_status >= 500 {
+            return true;
+        }
+        self.minutes.back().is_none_or(|minute| {
+            minute.number < front.time / MINUTE_US
+                || minute.rows.len() < SLOWEST
+                || minute.rows.last().is_some_and(|last| front.took > last.0)
+        })
+    }
+
     pub(crate) fn see(&mut self, row: &Row<'_>) {
         if row.number(Number::Status) >= 500 || row.number(Number::UpstreamStatus) >= 500 {
             if self.failing.len() == FAILING {
@@ -92,7 +104,12 @@ mod tests {
             row.set(Number::Time, time * 1_000_000);
             row.set(Number::Took, time * 7_919 % 2_000);
             row.set(Number::Status, if time % 100 == 0 { 502 } else { 200 });
-            notable.see(&row);
+            let mut data = Vec::new();
+            row.write(&mut data);
+            let (front, _) = Front::take(&mut data.as_slice()).unwrap();
+            if notable.wants(&front) {
+                notable.see(&row);
+            }
         }
         let took = |rows: Vec<Vec<u8>>| -> Vec<u64> {
             let row = |data: &Vec<u8>| {

@@ -53,6 +53,14 @@ pub enum Number {
 }
 
 impl Number {
+    /// Whether it stands at a [fixed place](Front).
+    const fn is_in_front(self) -> bool {
+        matches!(
+            self,
+            Self::Time | Self::Took | Self::Status | Self::UpstreamStatus
+        )
+    }
+
     /// All of them, in order.
     pub(crate) const ALL: [Self; NUMBERS] = [
         Self::Time,
@@ -284,41 +292,155 @@ impl<'a> Row<'a> {
         Some((address(ip)?, u16::from_be_bytes(*port)).into())
     }
 
-    /// Appends the row as it travels: its length in four octets and what [`read`](Self::read)
-    /// takes. A text is cut at 65,535 octets.
+    /// Appends the row as it travels: its length, what is looked at without reading the rest, and
+    /// what [`read`](Self::read) takes. A text is cut at 65,535 octets.
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&[0; LENGTH]);
-        for number in self.numbers {
-            push_number(number, out);
-        }
+        let mut front = Front {
+            length: 0,
+            name: numbered(self.text(Text::ServerName)).unwrap_or(0),
+            time: self.number(Number::Time),
+            took: self.number(Number::Took),
+            status: self.number(Number::Status) as u16,
+            upstream_status: self.number(Number::UpstreamStatus) as u16,
+        };
+        out.extend_from_slice(&front.to_octets());
+        let mut numbers = Numbers::default();
+        let rest = Number::ALL
+            .iter()
+            .zip(self.numbers)
+            .filter(|(number, _)| !number.is_in_front());
+        rest.for_each(|(_, value)| numbers.push(value));
+        out.extend_from_slice(numbers.octets());
         for text in self.texts {
             let text = text.get(..usize::from(u16::MAX)).unwrap_or(text);
             push_number(text.len() as u64, out);
             out.extend_from_slice(text);
         }
-        let length = u32::try_from(out.len() - start - LENGTH).unwrap_or(u32::MAX);
-        if let Some(place) = out.get_mut(start..start + LENGTH) {
-            place.copy_from_slice(&length.to_le_bytes());
+        front.length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+        if let Some(place) = out.get_mut(start..start + size_of::<u32>()) {
+            place.copy_from_slice(&front.length.to_le_bytes());
         }
     }
 
     /// Takes the first row of `data` off; `None` at the end and for what is none.
     #[must_use]
     pub fn read(data: &mut &'a [u8]) -> Option<Self> {
-        let (length, rest) = data.split_first_chunk::<LENGTH>()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (mut body, rest) = rest.split_at_checked(length)?;
-        *data = rest;
+        let (front, whole) = Front::take(data)?;
+        let mut body = whole.get(FRONT..)?;
         let mut row = Self::default();
-        for number in &mut row.numbers {
-            *number = take_number(&mut body)?;
+        for (place, number) in row.numbers.iter_mut().zip(Number::ALL) {
+            *place = match number {
+                Number::Time => front.time,
+                Number::Took => front.took,
+                Number::Status => front.status.into(),
+                Number::UpstreamStatus => front.upstream_status.into(),
+                _ => take_number(&mut body)?,
+            };
         }
         for text in &mut row.texts {
             let length = usize::try_from(take_number(&mut body)?).ok()?;
             (*text, body) = body.split_at_checked(length)?;
         }
         Some(row)
+    }
+}
+
+/// What a row begins with, at fixed places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// Octets of the row, these included.
+    length: u32,
+    /// The [number](name_number) in the place of the server name; 0: none.
+    pub(crate) name: u32,
+    pub(crate) time: u64,
+    pub(crate) took: u64,
+    pub(crate) status: u16,
+    pub(crate) upstream_status: u16,
+}
+
+/// Its octets.
+const FRONT: usize = 28;
+
+impl Front {
+    fn to_octets(self) -> [u8; FRONT] {
+        let mut octets = [0; FRONT];
+        let (a, rest) = octets.split_at_mut(4);
+        let (b, rest) = rest.split_at_mut(4);
+        let (c, rest) = rest.split_at_mut(8);
+        let (d, rest) = rest.split_at_mut(8);
+        let (e, f) = rest.split_at_mut(2);
+        a.copy_from_slice(&self.length.to_le_bytes());
+        b.copy_from_slice(&self.name.to_le_bytes());
+        c.copy_from_slice(&self.time.to_le_bytes());
+        d.copy_from_slice(&self.took.to_le_bytes());
+        e.copy_from_slice(&self.status.to_le_bytes());
+        f.copy_from_slice(&self.upstream_status.to_le_bytes());
+        octets
+    }
+
+    /// Takes a row off, without reading it: what it begins with, and all of it.
+    pub(crate) fn take<'d>(data: &mut &'d [u8]) -> Option<(Self, &'d [u8])> {
+        let (a, rest) = data.split_first_chunk()?;
+        let (b, rest) = rest.split_first_chunk()?;
+        let (c, rest) = rest.split_first_chunk()?;
+        let (d, rest) = rest.split_first_chunk()?;
+        let (e, rest) = rest.split_first_chunk()?;
+        let (f, _) = rest.split_first_chunk()?;
+        let front = Self {
+            length: u32::from_le_bytes(*a),
+            name: u32::from_le_bytes(*b),
+            time: u64::from_le_bytes(*c),
+            took: u64::from_le_bytes(*d),
+            status: u16::from_le_bytes(*e),
+            upstream_status: u16::from_le_bytes(*f),
+        };
+        let length = usize::try_from(front.length).ok()?;
+        let (whole, rest) = data.split_at_checked(length)?;
+        // Less than itself would never come to an end.
+        whole.get(FRONT..)?;
+        *data = rest;
+        Some((front, whole))
+    }
+}
+
+/// Numbers on their way into a row.
+struct Numbers {
+    octets: [u8; NUMBERS * LONGEST_NUMBER],
+    length: usize,
+}
+
+/// Octets of the largest number.
+const LONGEST_NUMBER: usize = 10;
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self {
+            octets: [0; NUMBERS * LONGEST_NUMBER],
+            length: 0,
+        }
+    }
+}
+
+impl Numbers {
+    fn push(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.put((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.put(number as u8);
+    }
+
+    #[inline]
+    fn put(&mut self, octet: u8) {
+        if let Some(place) = self.octets.get_mut(self.length) {
+            *place = octet;
+            self.length += 1;
+        }
+    }
+
+    fn octets(&self) -> &[u8] {
+        self.octets.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -339,9 +461,6 @@ pub(crate) fn numbered(name: &[u8]) -> Option<u32> {
         _ => None,
     }
 }
-
-/// Octets of a row's length.
-pub(crate) const LENGTH: usize = 4;
 
 /// The octets of an address, for [`Text::Peer`] and [`Text::Vip`].
 fn address(octets: &[u8]) -> Option<IpAddr> {
@@ -415,6 +534,8 @@ mod tests {
             texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), TEXTS),
         ) {
             let mut row = Row { numbers, ..Row::default() };
+            row.set(Number::Status, numbers[0] % 1_000);
+            row.set(Number::UpstreamStatus, numbers[1] % 1_000);
             for (place, text) in row.texts.iter_mut().zip(&texts) {
                 *place = text;
             }

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::block::{Block, Head, encode};
-use crate::row::Row;
+use crate::block::{Block, Columns, Head};
 
 /// How much time a segment spans at most, for whole segments are removed.
 const SPAN_US: u64 = 3_600 * 1_000_000;
@@ -98,13 +97,13 @@ impl Segments {
         self.list.iter().map(|segment| segment.end).sum()
     }
 
-    /// Writes rows, which are in order of time, as one block; removes the oldest segments if there
+    /// Writes rows as one block; removes the oldest segments if there
     /// is no room for it.
     ///
     /// # Errors
     /// What writing gives; then nothing of the block is kept.
-    pub(crate) fn append(&mut self, rows: &[Row<'_>], keep: &Keep) -> io::Result<()> {
-        let (data, head) = encode(rows);
+    pub(crate) fn append(&mut self, rows: &Columns<'_>, keep: &Keep) -> io::Result<()> {
+        let (data, head) = rows.encode();
         self.make_room(data.len() as u64, keep.max_bytes);
         if self.needs_another(&head, keep.max_bytes) {
             self.add_segment()?;
@@ -203,21 +202,22 @@ fn load(path: PathBuf) -> io::Result<Segment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Number, Text};
+    use crate::row::{Number, Row, Text};
 
     const KEEP: Keep = Keep {
         retention: Duration::from_secs(100),
         max_bytes: 1 << 20,
     };
 
-    fn rows(times: std::ops::Range<u64>) -> Vec<Row<'static>> {
-        let row = |time| {
+    fn rows(times: std::ops::Range<u64>) -> Columns<'static> {
+        let mut columns = Columns::default();
+        for time in times {
             let mut row = Row::default();
             row.set(Number::Time, time);
             row.set_text(Text::Line, b"GET / HTTP/1.1");
-            row
-        };
-        times.map(row).collect()
+            columns.push(&row);
+        }
+        columns
     }
 
     fn times(segments: &Segments) -> Vec<u64> {

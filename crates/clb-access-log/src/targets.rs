@@ -17,7 +17,7 @@ use crate::row::{Number, Row};
 pub enum FileFormat {
     /// nginx's `combined`.
     Combined,
-    /// One object a line, with the fields of DescribeLoadBalancerLog.
+    /// One object a line, with the fields of DescribeLoadBalancerLog and our own.
     Json,
 }
 
@@ -94,7 +94,7 @@ impl Open {
         if let Some((_, format)) = self.targets.file {
             let line = match format {
                 FileFormat::Combined => message.insert(shown.combined()).clone(),
-                FileFormat::Json => serde_json::to_string(&shown.object(self.rule))?,
+                FileFormat::Json => serde_json::to_string(&shown.full_object(self.rule))?,
             };
             self.lines.extend_from_slice(line.as_bytes());
             self.lines.push(b'\n');

@@ -13,13 +13,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use rtrb::Consumer;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 
-use crate::block::Block;
+use crate::block::{Block, Columns};
 use crate::journal::Journal;
 use crate::notable::Notable;
 use crate::query::{Chunk, Page, Query, Source, run};
 use crate::ring::{Bell, Sender, take};
-use crate::row::{Number, Row, Text, numbered};
+use crate::row::{Front, Row};
 use crate::segments::{Keep, Segments};
 use crate::targets::{Open, Targets};
 
@@ -38,6 +40,8 @@ const JOURNAL: Duration = Duration::from_secs(1);
 const EXPIRY: Duration = Duration::from_secs(60);
 /// How long a query waits for the rows that are in the rings, should the disk be slow.
 const FRESH: Duration = Duration::from_secs(2);
+/// The thread's priority (nice(2)): a quarter of a core where two compete, and it needs less.
+const PRIORITY: i32 = 5;
 /// Domains that are kept at hand.
 const KNOWN_DOMAINS: usize = 65_536;
 /// How often a failure is logged.
@@ -181,7 +185,7 @@ impl AccessLog {
             domains: HashMap::new(),
             rule,
             hostname: hostname.to_owned(),
-            staging: Vec::new(),
+            usual: 0,
             journaled: 0,
             journal_due: Instant::now(),
             expiry_due: Instant::now(),
@@ -325,7 +329,8 @@ struct Writer {
     domains: HashMap<u32, Arc<str>>,
     rule: fn(u64) -> String,
     hostname: String,
-    staging: Vec<u8>,
+    /// Octets that were in the rings the last time.
+    usual: usize,
     /// Of the open chunks, how many the journal has.
     journaled: usize,
     journal_due: Instant,
@@ -352,10 +357,13 @@ impl Writer {
     }
 
     fn run(mut self) {
+        // Where it has to share a core with a worker, the worker comes first. It fails only where
+        // priorities are not allowed at all.
+        let _ = setpriority_process(Some(gettid()), PRIORITY);
         loop {
             let stops = self.shared.stops.load(Ordering::Acquire);
             let waiting = std::mem::take(&mut *lock(&self.shared.waiting));
-            let rows = self.drain();
+            let is_busy = self.drain();
             waiting.into_iter().for_each(|done| {
                 // Whoever has stopped waiting has its answer without.
                 let _ = done.try_send(());
@@ -368,9 +376,9 @@ impl Writer {
             }
             self.follow_settings();
             self.keep_house();
-            match rows {
-                0 => self.sleep(),
-                _ => thread::park_timeout(PAUSE),
+            match is_busy {
+                true => thread::park_timeout(PAUSE),
+                false => self.sleep(),
             }
         }
     }
@@ -386,33 +394,57 @@ impl Writer {
         self.shared.bell.will_sleep(false);
     }
 
-    /// Takes what is in the rings; how many rows that were.
-    fn drain(&mut self) -> usize {
-        self.staging.clear();
-        let mut staging = std::mem::take(&mut self.staging);
+    /// Takes what is in the rings; whether there was anything.
+    fn drain(&mut self) -> bool {
+        let mut rows = Vec::with_capacity(self.usual);
         for ring in &mut self.rings {
-            take(ring, &mut staging);
+            take(ring, &mut rows);
         }
+        if rows.is_empty() {
+            return false;
+        }
+        self.usual = rows.len();
+        let has_targets = self.targets.targets() != &Targets::default();
         let mut chunk = Chunk::default();
-        let mut data = staging.as_slice();
-        while let Some(mut row) = Row::read(&mut data) {
-            let name;
-            if let Some(number) = numbered(row.text(Text::ServerName)) {
-                name = self.domain(number);
-                row.set_text(Text::ServerName, name.as_bytes());
+        let mut looked_at = Vec::new();
+        let (mut data, mut last_name) = (rows.as_slice(), 0);
+        while let Some((front, whole)) = Front::take(&mut data) {
+            if front.name != last_name {
+                last_name = front.name;
+                if front.name != 0 {
+                    let domain = self.domain(front.name);
+                    chunk.domains.insert(front.name, domain);
+                }
             }
-            chunk.push(&row);
-            self.pass_on(&row);
-            if chunk.rows >= BLOCK_ROWS {
-                self.add(std::mem::take(&mut chunk));
+            chunk.has(&front);
+            if has_targets || lock(&self.shared.notable).wants(&front) {
+                looked_at.push((front.time, whole));
             }
         }
-        self.staging = staging;
-        let rows = chunk.rows;
-        if rows > 0 {
-            self.add(chunk);
+        // The workers' rows one among the other.
+        looked_at.sort_by_key(|(time, _)| *time);
+        for (_, whole) in looked_at {
+            self.look_at(&chunk, whole, has_targets);
         }
-        rows
+        self.shared
+            .written
+            .fetch_add(chunk.rows as u64, Ordering::Relaxed);
+        // All of it at once: no row is copied by itself.
+        chunk.data = rows;
+        self.add(chunk);
+        true
+    }
+
+    /// What is done with a row besides.
+    fn look_at(&mut self, chunk: &Chunk, mut whole: &[u8], has_targets: bool) {
+        let Some(row) = Row::read(&mut whole) else {
+            return;
+        };
+        let row = chunk.named(row);
+        lock(&self.shared.notable).see(&row);
+        if has_targets && let Err(error) = self.targets.take(&row) {
+            self.target_failed(&error);
+        }
     }
 
     fn domain(&mut self, number: u32) -> Arc<str> {
@@ -425,16 +457,6 @@ impl Writer {
             .entry(number)
             .or_insert_with(|| names(number).unwrap_or_default());
         Arc::clone(domain)
-    }
-
-    /// What is done with each row besides.
-    fn pass_on(&mut self, row: &Row<'_>) {
-        self.shared.written.fetch_add(1, Ordering::Relaxed);
-        lock(&self.shared.notable).see(row);
-        let has_targets = self.targets.targets() != &Targets::default();
-        if has_targets && let Err(error) = self.targets.take(row) {
-            self.target_failed(&error);
-        }
     }
 
     fn target_failed(&mut self, error: &io::Error) {
@@ -459,9 +481,21 @@ impl Writer {
     /// Makes a block of what is open.
     fn close(&mut self) {
         let chunks = lock(&self.shared.state).open.clone();
-        let mut rows: Vec<Row<'_>> = chunks.iter().flat_map(|chunk| chunk.rows()).collect();
+        let mut order: Vec<(u64, &Chunk, &[u8])> = Vec::new();
+        for chunk in &chunks {
+            let mut data = chunk.data.as_slice();
+            while let Some((front, whole)) = Front::take(&mut data) {
+                order.push((front.time, chunk, whole));
+            }
+        }
         // Those of one worker are in order; the sort takes them as runs.
-        rows.sort_by_key(|row| row.number(Number::Time));
+        order.sort_by_key(|(time, ..)| *time);
+        let mut rows = Columns::default();
+        for (_, chunk, mut whole) in order {
+            if let Some(row) = Row::read(&mut whole) {
+                rows.push(&chunk.named(row));
+            }
+        }
         let keep = self.keep();
         let written = self.segments.append(&rows, &keep);
         let lost = rows.len() as u64;
@@ -503,9 +537,12 @@ impl Writer {
     fn write_journal(&mut self) {
         let chunks = lock(&self.shared.state).open.clone();
         let mut fresh = Vec::new();
-        for chunk in chunks.iter().skip(self.journaled) {
-            fresh.extend_from_slice(&chunk.data);
-        }
+        // With the domains in them: numbers mean nothing after a restart.
+        let rows = chunks
+            .iter()
+            .skip(self.journaled)
+            .flat_map(|chunk| chunk.rows());
+        rows.for_each(|row| row.write(&mut fresh));
         if fresh.is_empty() {
             return;
         }

@@ -165,6 +165,11 @@ fn assemble(
             audit_entries: number(root, "store.audit_entries")?,
         },
         access_log: access_log(root, folder, problems)?,
+        metrics: Metrics {
+            max_rules: number(root, "metrics.max_rules")?,
+            max_backends: number(root, "metrics.max_backends")?,
+            rule_histograms: boolean(root, "metrics.rule_histograms")?,
+        },
         prices: Prices {
             public: i64::try_from(number(root, "prices.public")?).ok()?,
             private: i64::try_from(number(root, "prices.private")?).ok()?,

@@ -40,6 +40,7 @@ pub const TABLES: &[&str] = &[
     "health",
     "store",
     "access_log",
+    "metrics",
     "prices",
     "log",
 ];
@@ -525,6 +526,24 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "\"\"",
         "address:port of a syslog server that gets a message for each request besides: RFC 5424 over UDP, local7.info, the text as in combined. Empty: none.",
+    ),
+    now(
+        "metrics.max_rules",
+        COUNT,
+        "20000",
+        "Rules that have series of their own in /metrics, those that were asked for; more are counted in their listener's.",
+    ),
+    now(
+        "metrics.max_backends",
+        COUNT,
+        "10000",
+        "Backends that have series of their own in /metrics: for each listener those of different address.",
+    ),
+    now(
+        "metrics.rule_histograms",
+        Kind::Bool,
+        "false",
+        "Whether rules have histograms of their own in /metrics, some forty series each. If not, their requests are in their listener's.",
     ),
     now(
         "prices.public",

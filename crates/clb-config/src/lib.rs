@@ -22,6 +22,6 @@ pub use problems::Problems;
 pub use reference::reference;
 pub use shape::{
     Access, AccessLog, AccessLogFormat, Admin, Api, ApiKey, ApiTls, Backends, Certificate, Config,
-    Health, Http, HttpMethod, Instance, Limits, Log, LogFormat, LogLevel, Prices, Secret, Store,
-    StoreKey, Timeouts, Vips, Workers,
+    Health, Http, HttpMethod, Instance, Limits, Log, LogFormat, LogLevel, Metrics, Prices, Secret,
+    Store, StoreKey, Timeouts, Vips, Workers,
 };

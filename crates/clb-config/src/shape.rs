@@ -179,6 +179,17 @@ pub struct AccessLog {
     pub syslog: Option<SocketAddr>,
 }
 
+/// `[metrics]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// Rules with series of their own.
+    pub max_rules: u64,
+    /// Backends with series of their own.
+    pub max_backends: u64,
+    /// Whether rules have histograms.
+    pub rule_histograms: bool,
+}
+
 /// `[backends]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backends {
@@ -374,6 +385,8 @@ pub struct Config {
     pub store: Store,
     /// `[access_log]`
     pub access_log: AccessLog,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[prices]`
     pub prices: Prices,
     /// `[log]`

@@ -241,6 +241,7 @@ impl<P: Copy + Eq + Hash + Ord + Debug> Checker<P> {
         }
         self.counters.record(&result);
         let took = now.saturating_sub(run.started);
+        self.counters.took += Duration::from_millis(took);
         for id in &probe.subscribers {
             let Some(member) = self.members.get_mut(id) else {
                 continue;

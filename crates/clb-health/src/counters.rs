@@ -1,5 +1,7 @@
 //! Counts for metrics.
 
+use std::time::Duration;
+
 use crate::outcome::{Failure, ProbeError};
 
 /// How many probes have been run, and with what result. A probe counts once, however many
@@ -8,6 +10,8 @@ use crate::outcome::{Failure, ProbeError};
 pub struct Counters {
     /// Probes handed out to be run.
     pub started: u64,
+    /// How long those took that have ended, together.
+    pub took: Duration,
     /// Results: success.
     pub succeeded: u64,
     /// Results: the connection was refused.

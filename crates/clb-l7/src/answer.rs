@@ -38,7 +38,7 @@ pub(crate) struct GatewayAnswer {
     /// Why the gateway answers.
     pub(crate) reason: Reason,
     /// For the access log, if there is one.
-    pub(crate) log: Option<Entry>,
+    pub(crate) log: Option<Box<Entry>>,
 }
 
 /// What is done about a request in the place of carrying it out.
@@ -181,7 +181,7 @@ impl GatewayAnswer {
     }
 
     /// For the access log: it is `log`'s end.
-    pub(crate) fn logged(mut self, mut log: Option<Entry>) -> Self {
+    pub(crate) fn logged(mut self, mut log: Option<Box<Entry>>) -> Self {
         if let (Some(log), Some(pool)) = (&mut log, &self.pool) {
             log.belongs_to(pool.key(), self.name);
         }

@@ -150,7 +150,12 @@ impl Connection {
 
     /// Begins an entry of the access log, if there is one: for a request whose head has `received`
     /// octets.
-    pub(crate) fn log(&mut self, seen: &Seen<'_>, id: &[u8], received: usize) -> Option<Entry> {
+    pub(crate) fn log(
+        &mut self,
+        seen: &Seen<'_>,
+        id: &[u8],
+        received: usize,
+    ) -> Option<Box<Entry>> {
         let local = Rc::clone(self.local());
         if !local.is_logging() {
             return None;

@@ -169,7 +169,7 @@ impl Entry {
         seen: &Seen<'_>,
         id: &[u8],
         received: usize,
-    ) -> Self {
+    ) -> Box<Self> {
         facts.see_rtt(socket, local.now());
         let cut = |text: &[u8], most: usize| text.len().min(most);
         let mut text = local.buffer();
@@ -183,7 +183,7 @@ impl Entry {
             push(seen.agent, FIELD),
         ];
         push(seen.referer, FIELD);
-        Self {
+        Box::new(Self {
             vip: listener.addr.ip(),
             site: [listener.lb.to_bits(), listener.id.to_bits(), 0],
             name: Name::Number(0),
@@ -201,7 +201,7 @@ impl Entry {
             reason: Reason::Drained,
             local: Rc::clone(local),
             facts: Rc::clone(facts),
-        }
+        })
     }
 
     /// The rule that the request belongs to, if it belongs to one, and the number of its name.

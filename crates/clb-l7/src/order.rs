@@ -49,7 +49,7 @@ pub(crate) struct Order {
     /// Why there is no answer of a backend, as far as it is known.
     pub(crate) reason: Reason,
     /// For the access log, if there is one.
-    pub(crate) log: Option<Entry>,
+    pub(crate) log: Option<Box<Entry>>,
 }
 
 impl Order {

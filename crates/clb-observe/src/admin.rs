@@ -67,7 +67,7 @@ impl Admin {
     /// again once `stop` is.
     pub async fn serve(
         self,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
         ready: watch::Receiver<bool>,
         stop: watch::Receiver<bool>,
     ) {
@@ -76,7 +76,7 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(scrape))
             .with_state(Sources {
-                metrics: Arc::new(metrics),
+                metrics,
                 ready,
                 stop,
             });

@@ -5,4 +5,4 @@ mod admin;
 mod metrics;
 
 pub use admin::{Admin, AdminError};
-pub use metrics::{ControlFigures, Metrics};
+pub use metrics::{ControlFigures, Metrics, MetricsSettings};

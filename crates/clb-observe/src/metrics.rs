@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clb_snapshot::{Board, Listener, Member, MemberHealth, Refusal, UdpDrop};
+use arc_swap::ArcSwap;
+use clb_snapshot::{Board, Listener, Refusal, UdpDrop};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
@@ -29,6 +30,8 @@ pub struct ControlFigures {
     pub health_members: usize,
     /// Distinct probes.
     pub health_probes: usize,
+    /// How long the probes took together.
+    pub probe_time: Duration,
     /// Probes by result.
     pub probe_results: Vec<(&'static str, u64)>,
     /// Changes of health.
@@ -45,9 +48,33 @@ pub struct ControlFigures {
     pub certificate_ends: Vec<(String, i64)>,
 }
 
+/// `[metrics]`: how many series there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Rules that have series of their own, those that were asked for first; the others are in
+    /// their listener's.
+    pub max_rules: usize,
+    /// Backends of a listener, by address, that have series of their own, all listeners together.
+    pub max_backends: usize,
+    /// Whether rules have histograms of their own, some forty series each; if not, their requests
+    /// are in their listener's.
+    pub rule_histograms: bool,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self {
+            max_rules: 20_000,
+            max_backends: 10_000,
+            rule_histograms: false,
+        }
+    }
+}
+
 /// The metrics of one gateway.
 pub struct Metrics {
     registry: Registry,
+    settings: Arc<ArcSwap<MetricsSettings>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -64,12 +91,19 @@ impl Metrics {
         control: impl Fn() -> ControlFigures + Send + Sync + 'static,
     ) -> Self {
         let mut registry = Registry::default();
+        let settings = Arc::new(ArcSwap::from_pointee(MetricsSettings::default()));
         registry.register_collector(Box::new(Source {
             version,
             board,
             control: Box::new(control),
+            settings: Arc::clone(&settings),
         }));
-        Self { registry }
+        Self { registry, settings }
+    }
+
+    /// Takes settings over, from the next scrape on.
+    pub fn set_settings(&self, settings: MetricsSettings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// The text of one scrape.
@@ -87,6 +121,7 @@ struct Source {
     version: &'static str,
     board: Arc<Board>,
     control: Box<dyn Fn() -> ControlFigures + Send + Sync>,
+    settings: Arc<ArcSwap<MetricsSettings>>,
 }
 
 impl fmt::Debug for Source {
@@ -95,6 +130,9 @@ impl fmt::Debug for Source {
     }
 }
 
+mod backends;
+mod control;
+mod listeners;
 mod requests;
 mod tls;
 
@@ -182,22 +220,6 @@ fn listener_labels(listener: &Listener) -> Labels {
     ]
 }
 
-fn member_labels(listener: &Listener, member: &Member) -> Labels {
-    let mut labels = listener_labels(listener);
-    labels.push(("backend", member.addr.to_string()));
-    labels
-}
-
-fn health_word(health: MemberHealth) -> &'static str {
-    match health {
-        MemberHealth::Off => "unchecked",
-        MemberHealth::Detecting { founding: true } => "founding",
-        MemberHealth::Detecting { founding: false } => "detecting",
-        MemberHealth::Healthy => "healthy",
-        MemberHealth::Unhealthy => "unhealthy",
-    }
-}
-
 impl Collector for Source {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer { encoder };
@@ -209,11 +231,19 @@ impl Collector for Source {
             [(vec![("version", self.version.to_owned())], 1)],
         )?;
         self.plane(&mut writer)?;
-        per_listener(&mut writer, &listeners)?;
-        per_backend(&mut writer, &listeners)?;
-        requests::write(&mut writer, &listeners)?;
+        listeners::write(&mut writer, &listeners)?;
+        let settings = *self.settings.load_full();
+        let backends = backends::write(&mut writer, &listeners, settings)?;
+        let rules = requests::write(&mut writer, &listeners, settings)?;
+        writer.gauge(
+            "clb_metrics_left_out",
+            "Rules and backends without series of their own, because metrics.max_rules or metrics.max_backends is reached.",
+            [("backends", backends), ("rules", rules)].map(|(what, count)| {
+                (vec![("what", what.to_owned())], count)
+            }),
+        )?;
         tls::write(&mut writer, &listeners)?;
-        control(&mut writer, &(self.control)())
+        control::write(&mut writer, &(self.control)())
     }
 }
 
@@ -283,222 +313,4 @@ impl Source {
             workers().map(|(index, worker)| (label(index), worker.start_failures())),
         )
     }
-}
-
-fn per_listener(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::Result {
-    let each = |value: fn(&Listener) -> u64| {
-        listeners
-            .iter()
-            .map(move |listener| (listener_labels(listener), value(listener)))
-    };
-    writer.gauge(
-        "clb_connections_active",
-        "Client connections open now, or UDP sessions.",
-        each(|listener| listener.live.active()),
-    )?;
-    writer.counter(
-        "clb_connections_accepted_total",
-        "Client connections accepted, or UDP sessions begun.",
-        each(|listener| listener.live.totals().opened),
-    )?;
-    writer.counter(
-        "clb_connections_failed_total",
-        "Client connections for which no backend was found.",
-        each(|listener| listener.live.totals().failed),
-    )?;
-    writer.counter(
-        "clb_received_bytes_total",
-        "Bytes passed on from clients to backends.",
-        each(|listener| listener.live.totals().bytes_in),
-    )?;
-    writer.counter(
-        "clb_sent_bytes_total",
-        "Bytes passed on from backends to clients.",
-        each(|listener| listener.live.totals().bytes_out),
-    )?;
-    let udp = |value: fn(&Listener) -> u64| {
-        let listeners = listeners.iter();
-        let udp = listeners.filter(|listener| listener.protocol.is_udp());
-        udp.map(move |listener| (listener_labels(listener), value(listener)))
-    };
-    writer.counter(
-        "clb_udp_received_datagrams_total",
-        "Datagrams passed on from clients to backends.",
-        udp(|listener| listener.live.totals().datagrams_in),
-    )?;
-    writer.counter(
-        "clb_udp_sent_datagrams_total",
-        "Datagrams passed on from backends to clients.",
-        udp(|listener| listener.live.totals().datagrams_out),
-    )
-}
-
-fn per_backend(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::Result {
-    let views: Vec<_> = listeners
-        .iter()
-        .filter_map(|listener| Some((listener, listener.service.pool()?.view())))
-        .collect();
-    let each = |value: fn(&Member) -> u64| {
-        views
-            .iter()
-            .flat_map(|(listener, view)| {
-                view.members().iter().map(move |member| (listener, member))
-            })
-            .map(move |(listener, member)| (member_labels(listener, member), value(member)))
-    };
-    writer.gauge(
-        "clb_backend_weight",
-        "Weight of the backend.",
-        each(|member| member.weight.get().into()),
-    )?;
-    writer.gauge(
-        "clb_backend_health",
-        "1 for the state of health that the backend has.",
-        views.iter().flat_map(|(listener, view)| {
-            view.members().iter().map(move |member| {
-                let mut labels = member_labels(listener, member);
-                labels.push(("state", health_word(member.health).to_owned()));
-                (labels, 1)
-            })
-        }),
-    )?;
-    writer.gauge(
-        "clb_backend_connections_active",
-        "Connections to the backend, open or being opened.",
-        each(|member| member.live.active()),
-    )?;
-    writer.counter(
-        "clb_backend_connections_total",
-        "Connections to the backend that were established.",
-        each(|member| member.live.totals().opened),
-    )?;
-    writer.counter(
-        "clb_backend_connect_failures_total",
-        "Attempts to connect to the backend that failed.",
-        each(|member| member.live.totals().failed),
-    )?;
-    writer.counter(
-        "clb_backend_received_bytes_total",
-        "Bytes passed on to the backend.",
-        each(|member| member.live.totals().bytes_in),
-    )?;
-    writer.counter(
-        "clb_backend_sent_bytes_total",
-        "Bytes passed on from the backend.",
-        each(|member| member.live.totals().bytes_out),
-    )
-}
-
-fn control(writer: &mut Writer<'_>, figures: &ControlFigures) -> fmt::Result {
-    let by_result = |(well, badly): (u64, u64)| {
-        [("succeeded", well), ("failed", badly)]
-            .map(|(result, value)| (vec![("result", result.to_owned())], value))
-    };
-    let (applies, apply_time) = figures.applies;
-    writer.gauge(
-        "clb_config_revision",
-        "Newest revision of the stored configuration.",
-        plain(figures.revision),
-    )?;
-    writer.counter(
-        "clb_config_applies_total",
-        "Changes that were compiled.",
-        plain(applies),
-    )?;
-    writer.family(
-        "clb_config_apply_seconds_total",
-        "Time spent compiling changes and binding their ports.",
-        MetricType::Counter,
-        [(Vec::new(), apply_time.as_secs_f64())],
-    )?;
-    writer.counter(
-        "clb_tasks_total",
-        "Tasks that ended, by result.",
-        by_result(figures.tasks),
-    )?;
-    writer.gauge(
-        "clb_tasks_pending",
-        "Tasks that have not ended.",
-        plain(count(figures.tasks_pending)),
-    )?;
-    writer.gauge(
-        "clb_listeners_unbound",
-        "Listeners that are not served because their port could not be bound.",
-        plain(count(figures.listeners_unbound)),
-    )?;
-    writer.gauge(
-        "clb_backends_unconfigured",
-        "Bound backends that are no longer in [[instances]].",
-        plain(count(figures.backends_unconfigured)),
-    )?;
-    writer.gauge(
-        "clb_health_members",
-        "Backends under health check, counted once for each pool.",
-        plain(count(figures.health_members)),
-    )?;
-    writer.gauge(
-        "clb_health_targets",
-        "Distinct targets that are probed; equal checks share one.",
-        plain(count(figures.health_probes)),
-    )?;
-    writer.counter(
-        "clb_health_probes_total",
-        "Probes that ended, by result.",
-        figures
-            .probe_results
-            .iter()
-            .map(|(result, value)| (vec![("result", (*result).to_owned())], *value)),
-    )?;
-    writer.counter(
-        "clb_health_transitions_total",
-        "Changes of a backend's health.",
-        plain(figures.health_transitions),
-    )?;
-    writer.counter(
-        "clb_api_answers_total",
-        "Answers of the Action API, by result.",
-        by_result(figures.api_answers),
-    )?;
-    writer.gauge(
-        "clb_api_nonces",
-        "API requests that are remembered so that they can not come twice.",
-        plain(count(figures.api_nonces)),
-    )?;
-    let (rows, dropped) = figures.access_log;
-    writer.counter(
-        "clb_access_log_rows_total",
-        "Requests that the access log has taken.",
-        plain(rows),
-    )?;
-    writer.counter(
-        "clb_access_log_dropped_total",
-        "Requests that are missing in the access log: their worker's ring was full, or they could not be written to disk, or to an extra target.",
-        dropped.map(|(reason, count)| (vec![("reason", reason.to_owned())], count)),
-    )?;
-    let (bytes, rows) = figures.access_log_kept;
-    writer.gauge(
-        "clb_access_log_bytes",
-        "Bytes of the access log on disk.",
-        plain(bytes),
-    )?;
-    writer.gauge(
-        "clb_access_log_rows",
-        "Requests that the access log can be asked for.",
-        plain(rows),
-    )?;
-    writer.family(
-        "clb_certificate_expiry_timestamp_seconds",
-        "When a stored certificate, or one of its chain, ends; Unix time.",
-        MetricType::Gauge,
-        figures.certificate_ends.iter().map(|(id, end)| {
-            let labels = vec![("certificate", id.clone())];
-            (labels, signed(*end))
-        }),
-    )
-}
-
-/// Times of certificates are far below the 2^53 up to which this is exact.
-#[allow(clippy::cast_precision_loss, reason = "see above")]
-fn signed(value: i64) -> f64 {
-    value as f64
 }

@@ -268,6 +268,25 @@ impl RuleLive {
 }
 
 impl RequestTotals {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        let sums = self.classes.iter_mut().chain(&mut self.gateway);
+        for (sum, count) in sums.zip(other.classes.iter().chain(&other.gateway)) {
+            *sum = sum.wrapping_add(*count);
+        }
+        self.not_found = self.not_found.wrapping_add(other.not_found);
+        self.bad_gateway = self.bad_gateway.wrapping_add(other.bad_gateway);
+        self.bytes_in = self.bytes_in.wrapping_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.wrapping_add(other.bytes_out);
+        self.add_durations(other);
+    }
+
+    /// Adds only how long it took there.
+    pub fn add_durations(&mut self, other: &Self) {
+        self.requests.join(&other.requests);
+        self.connects.join(&other.connects);
+    }
+
     /// All requests, whatever became of them.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -276,6 +295,14 @@ impl RequestTotals {
 }
 
 impl HistogramTotals {
+    fn join(&mut self, other: &Self) {
+        for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum = sum.wrapping_add(count);
+        }
+        self.count = self.count.wrapping_add(other.count);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
     fn add(&mut self, part: &Histogram) {
         let before: u64 = self.buckets.iter().sum();
         add_each(&mut self.buckets, &part.buckets);

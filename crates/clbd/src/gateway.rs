@@ -160,6 +160,7 @@ fn metrics(board: &Arc<Board>, control: &Control, access_log: &Arc<AccessLog>) -
             backends_unconfigured: api.unconfigured_backends().len(),
             health_members: view.members,
             health_probes: view.probes,
+            probe_time: health.took,
             probe_results,
             health_transitions: health.transitions,
             api_answers: api.answered.figures(),
@@ -260,11 +261,10 @@ async fn serve(
     control.follow_file().await;
     let mut declaring = JoinSet::new();
     let is_ready = readiness(&control, &config, &mut declaring);
-    let serving_admin = tokio::spawn(admin.serve(
-        metrics(&board, &control, &access_log),
-        is_ready.clone(),
-        stopping.clone(),
-    ));
+    let metrics = Arc::new(metrics(&board, &control, &access_log));
+    metrics.set_settings(settings::metrics(&config));
+    let serving_admin =
+        tokio::spawn(admin.serve(Arc::clone(&metrics), is_ready.clone(), stopping.clone()));
     let serving_api = {
         let control = Arc::clone(&control);
         tokio::spawn(async move { control.serve_api(api, acceptor, stopping).await })
@@ -286,6 +286,7 @@ async fn serve(
         descriptors,
         level,
         access_log: &access_log,
+        metrics: &metrics,
     };
     let result =
         run_until_stopped(ready, is_ready, hook, &control, &mut signals, &mut reload).await;
@@ -357,6 +358,7 @@ struct Reload<'a> {
     descriptors: u64,
     level: LevelHandle,
     access_log: &'a AccessLog,
+    metrics: &'a Metrics,
 }
 
 async fn run_until_stopped(
@@ -428,6 +430,7 @@ impl Reload<'_> {
             .set_settings(plane_settings(&config, self.descriptors));
         control.reload(settings);
         self.access_log.reload(settings::access_log(&config));
+        self.metrics.set_settings(settings::metrics(&config));
         control.follow_file().await;
         for backend in control.api().unconfigured_backends() {
             tracing::warn!(backend, "bound, but no longer in [[instances]]");

@@ -11,6 +11,7 @@ use clb_control::Settings;
 use clb_control::api::{ApiLimits, Prices};
 use clb_control::applier::{ApplierSettings, ProbeSettings};
 use clb_model::{CertificateId, Env, FileCertificate, Instance, Limits, ProbeMethod};
+use clb_observe::MetricsSettings;
 use clb_snapshot::{HttpSettings, PlaneSettings, UdpSettings};
 
 use crate::credentials;
@@ -81,6 +82,15 @@ pub fn access_log(config: &Config) -> AccessLogSettings {
             file: log.file.clone().map(|path| (path, format)),
             syslog: log.syslog,
         },
+    }
+}
+
+/// What /metrics goes by.
+pub fn metrics(config: &Config) -> MetricsSettings {
+    MetricsSettings {
+        max_rules: size(config.metrics.max_rules),
+        max_backends: size(config.metrics.max_backends),
+        rule_histograms: config.metrics.rule_histograms,
     }
 }
 

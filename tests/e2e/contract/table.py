@@ -24,6 +24,7 @@ class Param:
     more: tuple = ()
     """Int values beside the range."""
     enum: tuple = ()
+    ignores_case: bool = False
     pattern: str = ""
     shortest: int = 0
     longest: int = STRING
@@ -56,7 +57,8 @@ class Param:
             return self._refused_ints()
         if self.enum:
             allowed = [str(value) for value in self.enum]
-            return [(value, allowed) for value in ("zz", allowed[0].swapcase(), f"{allowed[0]} ") if value not in allowed]
+            other_case = [] if self.ignores_case else [allowed[0].swapcase()]
+            return [(value, allowed) for value in ("zz", *other_case, f"{allowed[0]} ") if value not in allowed]
         bad = [("a\x01b", [])]
         if self.pattern:
             bad += [(value, []) for value in ("a b!", "é?", "x" * 300, "/ü") if not self._matches(value)]
@@ -140,6 +142,7 @@ def _param(entry):
         high=entry.get("max"),
         more=tuple(entry.get("alsoAllowed", ())),
         enum=tuple(entry.get("enum", ())),
+        ignores_case="without regard to case" in entry.get("note", ""),
         pattern=entry.get("pattern", ""),
         shortest=entry.get("minLength", 0),
         longest=entry.get("maxLength", STRING),

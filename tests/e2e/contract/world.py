@@ -3,6 +3,7 @@
 import contextlib
 
 from harness.certs import Authority
+from harness.web import get
 
 from .table import indexed
 
@@ -20,6 +21,7 @@ class World:
         self.api = gateway.api()
         self.port = gateway.port()
         self.bound, self.unbound = "ins-1234test", gateway.backend_address(5)
+        self.lan_ip = gateway.backend_address(1)
         authority = Authority(gateway.folder / "ca")
         self.authority, self.pair = authority, authority.pair("www")
         self.upload = self.pair.upload()
@@ -46,7 +48,8 @@ class World:
         api = self.api
         self.application, _ = api.create_application()
         self.spare, _ = api.create_application()
-        self.seventh = api.create_http(self.application, next(PORTS))
+        port = next(PORTS)
+        self.seventh = api.create_http(self.application, port)
         self.secure = api.create_http(self.application, 443, protocol=4, SSLMode="mutual", **self.upload, **self.ca)
         self.rules = api.create_rules(self.application, self.seventh, (SITE, "/"), (SITE, "/a"), (OTHER, "/b"))
         self.secure_rules = api.create_rules(self.application, self.secure, (SITE, "/"), (SITE, "/a"))
@@ -57,6 +60,8 @@ class World:
         # The last rule is redirected; the others have backends.
         self.redirect = {"sourceLocation": self.rules[2], "targetLocation": self.secure_rules[1]}
         self.api.done("ManualRewrite", self._rewrite("rewriteInfo", self.redirect))
+        # So that the log has a row.
+        get((api.load_balancer(self.application)["loadBalancerVips"][0], port), SITE)
 
     def register(self, listener, action, **more):
         self.api.done(action, {"loadBalancerId": self.application, "listenerId": listener, "backends": [{"instanceId": self.bound, "port": self.port}], **more})
@@ -65,6 +70,9 @@ class World:
         return {"loadBalancerId": self.application, "sourceuListenerId": self.seventh, "targetuListenerId": self.secure, name: [pair]}
 
     # Requests, flat, as the table names parameters.
+
+    NEEDS_OTHERS = {"filter.n.key": "_log_filtered", "namespace": "_monitored_in", "dimensions.n.name": "_monitored_by"}
+    """Parameters whose value decides what must stand beside them, and what makes such a request."""
 
     def request(self, action, param=None, value=""):
         """A request of this Action that is taken; with `param`, one that is taken with this value of it."""
@@ -78,6 +86,8 @@ class World:
         if param.last == "protocol" and value == "4" and action.writes:
             https = {"SSLMode": "unidirectional", **self.upload}
             request |= {sibling(param, last): text for last, text in https.items()}
+        if param.name in self.NEEDS_OTHERS:
+            request = flat(getattr(self, self.NEEDS_OTHERS[param.name])(value))
         return {**request, param.first: value}
 
     @contextlib.contextmanager
@@ -116,6 +126,41 @@ class World:
 
     def _GetCertListWithLoadBalancer(self, _):
         return {"certIds": [self.certificate]}
+
+    def _DescribeLoadBalancerLog(self, param):
+        request = {"loadBalancerId": self.application}
+        if param and param.name == "filter.n.value":
+            request["filter"] = [{"key": "server_name"}]
+        return request
+
+    def _log_filtered(self, key):
+        value = {"status": "200", "remote_addr": "127.0.0.1"}.get(key.removesuffix("_not"), "1")
+        pair = {"request_time_less_than": "request_time_greater_than", "request_time_greater_than": "request_time_less_than"}
+        more = [{"key": pair[key], "value": "0"}] if key in pair else []
+        return {"loadBalancerId": self.application, "filter": [{"key": key, "value": value}, *more]}
+
+    def _GetMonitorData(self, _):
+        vip = self.api.load_balancer(self.application)["loadBalancerVips"][0]
+        return {"namespace": "qce/loadbalance", "metricName": "QPS", "dimensions": [{"name": "vip", "value": vip}], "startTime": "2026-1-1 0:0:0", "endTime": "2026-01-01 01:00:00"}
+
+    def _monitored_in(self, namespace):
+        balancer = self.private if namespace.endswith("private") else self.classic
+        vip = self.api.load_balancer(balancer)["loadBalancerVips"][0]
+        return {**self._GetMonitorData(None), "namespace": namespace, "metricName": "connum", "dimensions": [{"name": "vip", "value": vip}]}
+
+    def _monitored_by(self, name):
+        request = self._GetMonitorData(None)
+        (vip,) = request["dimensions"]
+        listener = next(one for one in self.api.forward_listeners(self.application) if one["listenerId"] == self.seventh)
+        lb = self.api.load_balancer(self.application)
+        sets = [
+            ("vip", vip["value"]), ("loadBalancerPort", listener["loadBalancerPort"]), ("protocol", "http"), ("domain", SITE), ("url", "/"),
+            ("vpcId", lb["vpcId"]), ("lanIp", self.lan_ip), ("port", self.port),
+        ]  # fmt: skip
+        needed = {"vip": 1, "loadBalancerPort": 3, "protocol": 3, "domain": 4, "url": 5, "vpcId": 7, "lanIp": 7, "port": 8}[name]
+        chosen = sets[:needed]
+        chosen.sort(key=lambda pair: pair[0] != name)
+        return {**request, "dimensions": [{"name": key, "value": value} for key, value in chosen]}
 
     def _ReplaceCert(self, param):
         if param and param.last.startswith("newCert") and param.last != "newCertId":

@@ -215,12 +215,36 @@ BY_INSTANCE = [
 
 HEALTH_PARAMETERS = [("switch", int), ("timeOut", int), ("intervalTime", int), ("healthNum", int), ("unhealthNum", int)]
 
+LOG_INTS = {"connection_requests", "bytes_sent", "request_length", "tcpinfo_rtt"}
+LOG_NUMBERS = {"request_time", "upstream_connect_time", "upstream_response_time"}
+LOG_ROW = (
+    "server_name request remote_addr upstream_addr upstream_header_time connection_requests ssl_cipher remote_port time_local http_host "
+    "server_addr bytes_sent upstream_status protocol_type ssl_handshake_time request_time upstream_connect_time request_length "
+    "ssl_session_reused tcpinfo_rtt upstream_response_time ssl_protocol status http_user_agent"
+).split()
+
+
+def log_row(value):
+    """A number where there is one, "-" where there was no backend."""
+
+    def kind(name):
+        return int if name in LOG_INTS else type(value[name]) if name in LOG_NUMBERS and (value[name] == "-" or type(value[name]) in (int, float)) else str
+
+    return [(name, kind(name)) for name in LOG_ROW]
+
+
+def number_or_null(value):
+    return type(value) if type(value) in (int, float, type(None)) else int
+
+
 ANSWERS = {
     "InquiryLBPrice": [("price", int)],
     "DescribeLoadBalancers": [("loadBalancerSet", [LOAD_BALANCER]), ("totalCount", int)],
     "DeleteLoadBalancers": REQUEST_ID,
     "DescribeLoadBalancersTaskResult": [("data", [("status", int), ("message", str)])],
     "GetCertListWithLoadBalancer": [("certSet", certificate_users)],
+    "DescribeLoadBalancerLog": [("logInfo", [("logList", [log_row]), ("total", int)])],
+    "GetMonitorData": [("metricName", str), ("startTime", str), ("endTime", str), ("period", int), ("dataPoints", [number_or_null])],
     "ReplaceCert": [],
     "CreateForwardLBFourthLayerListeners": [("requestId", int), ("listenerIds", [str])],
     "ModifyForwardLBFourthListener": REQUEST_ID,

@@ -51,9 +51,7 @@ pub(super) fn describe(view: &View<'_>, params: &Params) -> Result<Ask, ApiError
             ApiError::internal(id)
         })?;
         let rows = page.rows();
-        let list = rows
-            .map(|row| Shown::new(&row, &zone).object(rule_name))
-            .collect();
+        let list = rows.map(|row| Shown::new(&row, &zone).object()).collect();
         let total = page.total;
         Ok(envelope::success(&Log {
             info: LogInfo { list, total },

@@ -76,7 +76,7 @@ impl Shared {
     }
 
     /// Begins an entry of the access log, if there is one.
-    pub(super) fn log(&self, seen: &Seen<'_>, id: &[u8], received: usize) -> Option<Entry> {
+    pub(super) fn log(&self, seen: &Seen<'_>, id: &[u8], received: usize) -> Option<Box<Entry>> {
         let local = self.local();
         if !local.is_logging() {
             return None;

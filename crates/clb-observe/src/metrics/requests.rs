@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use clb_model::RuleId;
 use clb_snapshot::{
     DURATION_BOUNDS, GATEWAY_STATUSES, HistogramTotals, Listener, REQUEST_CLASSES, RequestTotals,
     RuleLive, Service,
@@ -10,47 +11,77 @@ use clb_snapshot::{
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::metrics::MetricType;
 
-use super::{Labels, Writer, listener_labels};
+use super::{Labels, MetricsSettings, Writer, listener_labels};
 
 /// One source of counts, and what its series are called by.
 struct Counted {
     labels: Labels,
     totals: RequestTotals,
+    /// Its histograms are in its listener's.
+    is_within: bool,
 }
 
-pub(super) fn write(writer: &mut Writer<'_>, listeners: &[&Arc<Listener>]) -> fmt::Result {
-    let counted: Vec<Counted> = listeners
+/// Writes them; how many rules were left out.
+pub(super) fn write(
+    writer: &mut Writer<'_>,
+    listeners: &[&Arc<Listener>],
+    settings: MetricsSettings,
+) -> Result<u64, fmt::Error> {
+    let (mut counted, mut rules, mut left_out) = (Vec::new(), 0, 0);
+    for listener in listeners
         .iter()
         .filter(|listener| listener.protocol.is_layer7())
-        .flat_map(|listener| {
-            counted(listener_labels(listener), listener.requests())
-                .into_iter()
-                .chain(of_rules(listener))
-        })
-        .collect();
-    write_counted(writer, &counted)
+    {
+        let labels = listener_labels(listener);
+        let mut own = Counted {
+            labels: labels.clone(),
+            totals: listener.requests().totals(),
+            is_within: false,
+        };
+        let mut of_rules = Vec::new();
+        for (rule, live) in rules_of(listener) {
+            // Most of ten thousand rules are asked for seldom.
+            let totals = live.totals();
+            if totals == RequestTotals::default() {
+                continue;
+            }
+            if rules >= settings.max_rules {
+                left_out += 1;
+                own.totals.add(&totals);
+                continue;
+            }
+            rules += 1;
+            if !settings.rule_histograms {
+                own.totals.add_durations(&totals);
+            }
+            let mut labels = labels.clone();
+            labels.push(("rule", rule.to_string()));
+            of_rules.push(Counted {
+                labels,
+                totals,
+                is_within: !settings.rule_histograms,
+            });
+        }
+        if own.totals != RequestTotals::default() {
+            counted.push(own);
+        }
+        counted.append(&mut of_rules);
+    }
+    write_counted(writer, &counted)?;
+    Ok(left_out)
 }
 
-/// What was counted at a listener's rules.
-fn of_rules(listener: &Listener) -> impl Iterator<Item = Counted> {
+/// A listener's rules, and what was counted there.
+fn rules_of(listener: &Listener) -> impl Iterator<Item = (RuleId, &RuleLive)> {
     let router = match &listener.service {
         Service::Rules(router) => Some(router),
         Service::Pool(_) => None,
     };
     let rules = router.into_iter().flat_map(|router| router.iter());
-    rules.filter_map(|route| {
-        let mut labels = listener_labels(listener);
-        labels.push(("rule", route.value.rule().id.to_string()));
-        counted(labels, route.value.rule().pool.requests())
+    rules.map(|route| {
+        let rule = route.value.rule();
+        (rule.id, rule.pool.requests())
     })
-}
-
-/// `None` when nothing was counted: most of ten thousand rules are asked for seldom, and each has
-/// some forty series.
-fn counted(labels: Labels, live: &RuleLive) -> Option<Counted> {
-    let totals = live.totals();
-    let is_used = totals != RequestTotals::default();
-    is_used.then_some(Counted { labels, totals })
 }
 
 fn write_counted(writer: &mut Writer<'_>, counted: &[Counted]) -> fmt::Result {
@@ -66,6 +97,8 @@ fn write_counted(writer: &mut Writer<'_>, counted: &[Counted]) -> fmt::Result {
             REQUEST_CLASSES
                 .iter()
                 .zip(one.totals.classes)
+                // One that has not been seen yet is not there, except for what everybody looks at.
+                .filter(|(class, count)| *count > 0 || matches!(**class, "2xx" | "5xx"))
                 .map(|(class, count)| (with(&one.labels, "class", (*class).to_owned()), count))
         }),
     )?;
@@ -82,7 +115,7 @@ fn write_counted(writer: &mut Writer<'_>, counted: &[Counted]) -> fmt::Result {
     )?;
     writer.counter(
         "clb_request_received_bytes_total",
-        "Bytes of requests that came from clients.",
+        "Bytes of requests that were passed on towards backends.",
         counted
             .iter()
             .map(|one| (one.labels.clone(), one.totals.bytes_in)),
@@ -94,21 +127,18 @@ fn write_counted(writer: &mut Writer<'_>, counted: &[Counted]) -> fmt::Result {
             .iter()
             .map(|one| (one.labels.clone(), one.totals.bytes_out)),
     )?;
+    let outside = || counted.iter().filter(|one| !one.is_within);
     histogram(
         writer,
         "clb_request_duration_seconds",
         "From the first octet of a request to the last of its answer.",
-        counted
-            .iter()
-            .map(|one| (&one.labels, &one.totals.requests)),
+        outside().map(|one| (&one.labels, &one.totals.requests)),
     )?;
     histogram(
         writer,
         "clb_upstream_connect_duration_seconds",
         "How long it took to connect to a backend, when that succeeded.",
-        counted
-            .iter()
-            .map(|one| (&one.labels, &one.totals.connects)),
+        outside().map(|one| (&one.labels, &one.totals.connects)),
     )
 }
 
@@ -140,7 +170,7 @@ fn histogram<'a>(
 mod tests {
     use super::*;
     use crate::{ControlFigures, Metrics};
-    use clb_model::{DomainPattern, LbId, ListenerId, Protocol, RuleId, Scheduler, UrlPattern};
+    use clb_model::{DomainPattern, LbId, ListenerId, Protocol, Scheduler, UrlPattern};
     use clb_routing::Router;
     use clb_snapshot::{
         Board, FinishedRequest, ListenSockets, Live, PlaneSettings, Pool, PoolKey, PoolView, Rule,
@@ -213,6 +243,14 @@ mod tests {
         busy.pool.requests().record(1, &request);
         let metrics = Metrics::new("1", board, ControlFigures::default);
         let text = metrics.text().unwrap();
+        let of_listener = format!("clb_request_duration_seconds_count{{{labels}}} 1");
+        assert!(text.contains(&of_listener), "{text}");
+        metrics.set_settings(MetricsSettings {
+            rule_histograms: true,
+            ..MetricsSettings::default()
+        });
+        let text = metrics.text().unwrap();
+        assert!(!text.contains(&of_listener), "{text}");
         let labels = format!("{labels},rule=\"{}\"", busy.id);
         for (name, more) in [
             ("clb_gateway_answers_total", ",status=\"302\""),
@@ -228,6 +266,17 @@ mod tests {
             );
         }
         assert!(!text.contains(&idle.id.to_string()), "{text}");
+        metrics.set_settings(MetricsSettings {
+            max_rules: 0,
+            ..MetricsSettings::default()
+        });
+        let text = metrics.text().unwrap();
+        assert!(!text.contains("rule="), "{text}");
+        assert!(
+            text.contains("clb_metrics_left_out{what=\"rules\"} 1"),
+            "{text}"
+        );
+        assert!(text.contains("clb_requests_total{") && text.contains("class=\"3xx\"} 1"));
     }
 
     #[test]
@@ -257,7 +306,6 @@ mod tests {
         for (name, more, value) in [
             ("clb_requests_total", ",class=\"2xx\"", "2"),
             ("clb_requests_total", ",class=\"5xx\"", "1"),
-            ("clb_requests_total", ",class=\"none\"", "0"),
             ("clb_gateway_answers_total", ",status=\"503\"", "1"),
             ("clb_request_received_bytes_total", "", "100"),
             ("clb_request_sent_bytes_total", "", "2000"),
