@@ -87,6 +87,10 @@ fn assemble(
                 Value::Socket(socket) => socket,
                 _ => return None,
             },
+            hosts: match root.value("admin.hosts")? {
+                Value::Names(names) => names,
+                _ => return None,
+            },
         },
         workers: Workers {
             count: usize::try_from(number(root, "workers.count")?).ok()?,

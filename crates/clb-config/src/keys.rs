@@ -153,7 +153,13 @@ pub const KEYS: &[Key] = &[
         "admin.listen",
         Kind::Socket,
         "\"127.0.0.1:9180\"",
-        "Plain HTTP for operators: /healthz, /readyz, /metrics.",
+        "Plain HTTP for operators: /healthz, /readyz, /metrics, /console/.",
+    ),
+    now(
+        "admin.hosts",
+        Kind::Names,
+        "[]",
+        "Names by which browsers may call the console, beside addresses and localhost.",
     ),
     now(
         "workers.count",

@@ -82,6 +82,8 @@ pub struct Api {
 pub struct Admin {
     /// Plain HTTP.
     pub listen: SocketAddr,
+    /// Names of the console.
+    pub hosts: Vec<String>,
 }
 
 /// `[workers]`

@@ -26,7 +26,7 @@ use clb_access_log::AccessLog;
 use clb_actions::{Gatekeeper, Key, Limits, Triple};
 use clb_balance::CookieKey;
 use clb_declared::{LoadBalancer, Step};
-use clb_model::{Command, Env};
+use clb_model::{Command, Env, PoolKey, State};
 use clb_monitor::Monitor;
 use clb_snapshot::Board;
 use clb_store::{LiveStore, SqliteStore, Store as _, StoreError};
@@ -35,7 +35,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use api::{Answered, Api, ApiLimits, ApiServer, Prices, RECORD_READERS};
-use applier::{Applier, ApplierParts, ApplierSettings, Order, Stats};
+use applier::{Applier, ApplierParts, ApplierSettings, MemberReport, Order, Stats};
 use clock::Clock;
 use engine::{Engine, EngineHandle, ExecuteError};
 
@@ -91,7 +91,7 @@ pub struct Control {
     ready: watch::Receiver<bool>,
     declaring: Mutex<()>,
     stats: Arc<Stats>,
-    threads: Vec<JoinHandle<()>>,
+    threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Control {
@@ -174,7 +174,7 @@ impl Control {
             ready,
             declaring: Mutex::new(()),
             stats,
-            threads,
+            threads: std::sync::Mutex::new(threads),
         })
     }
 
@@ -194,6 +194,22 @@ impl Control {
     #[must_use]
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// What is known of the health of a pool's members.
+    pub async fn health(&self, pool: PoolKey) -> Vec<MemberReport> {
+        let (reply, report) = oneshot::channel();
+        let asked = self.orders.send(Order::Health(pool, reply));
+        match asked {
+            Ok(()) => report.await.unwrap_or_default(),
+            // The applier has ended.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Reads the state; changes wait meanwhile, so be brief.
+    pub fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        self.engine.shared.read(read)
     }
 
     /// Serves the API until `stop` turns true.
@@ -248,14 +264,17 @@ impl Control {
 
     /// Stops accepting connections and drains the data plane, then stops the engine. Everything
     /// that was answered is durable before this is called.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.refuse_changes();
         let (done, drained) = oneshot::channel();
         if self.orders.send(Order::Stop(done)).is_ok() {
             let _ = drained.await;
         }
         self.engine.stop();
-        let threads = std::mem::take(&mut self.threads);
+        let threads = {
+            let threads = self.threads.lock();
+            std::mem::take(&mut *threads.unwrap_or_else(std::sync::PoisonError::into_inner))
+        };
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {

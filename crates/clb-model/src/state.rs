@@ -393,6 +393,12 @@ impl State {
         self.pending.get(&id).or_else(|| self.ended.get(&id))
     }
 
+    /// Tasks, the latest first: those that are pending, and those that have ended and are still in
+    /// memory.
+    pub fn latest_tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.pending.values().rev().chain(self.ended.values().rev())
+    }
+
     /// Pending tasks in order.
     pub fn pending_tasks(&self) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
         self.pending.values()

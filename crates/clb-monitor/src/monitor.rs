@@ -47,6 +47,8 @@ pub struct Series {
 #[derive(Debug)]
 struct Shared {
     state_dir: PathBuf,
+    /// The end of the first minute that this run stores.
+    first: u64,
     /// The end of the last minute that was stored.
     stored: Mutex<u64>,
     was_stored: Condvar,
@@ -82,8 +84,10 @@ impl Monitor {
     /// [`MonitorError`]
     pub fn start(state_dir: &Path, board: Arc<Board>) -> Result<Self, MonitorError> {
         let store = PointStore::open(state_dir)?;
+        let first = end_of_minute(unix_now().as_secs());
         let shared = Arc::new(Shared {
             state_dir: state_dir.to_owned(),
+            first,
             stored: Mutex::new(store.last_minute()?),
             was_stored: Condvar::new(),
             stops: AtomicBool::new(false),
@@ -92,7 +96,7 @@ impl Monitor {
             shared: Arc::clone(&shared),
             sampler: Sampler::new(board),
             store,
-            minute: end_of_minute(unix_now().as_secs()),
+            minute: first,
             expired: 0,
         };
         let thread = thread::Builder::new()
@@ -147,6 +151,9 @@ impl Monitor {
     fn wait_for(&self, end: u64) {
         let now = unix_now().as_secs();
         let due = end.min(now / MINUTE * MINUTE);
+        if due < self.shared.first {
+            return;
+        }
         let stored = lock(&self.shared.stored);
         let is_missing = |stored: &mut u64| {
             *stored < due
@@ -232,5 +239,48 @@ impl Keeper {
 fn complain(result: Result<(), rusqlite::Error>) {
     if let Err(error) = result {
         tracing::error!(%error, "monitor.db can not be written, points are lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clb_snapshot::{HttpSettings, PlaneSettings, UdpSettings};
+    use std::time::Instant;
+
+    fn board() -> Arc<Board> {
+        let settings = PlaneSettings {
+            http: HttpSettings::default(),
+            udp: UdpSettings::default(),
+            backend_connect: Duration::from_secs(3),
+            tcp_idle: Duration::from_secs(900),
+            max_connections: 1,
+            max_sockets: u64::MAX,
+            source_addresses: Arc::new([]),
+            tcp_keepalive: None,
+            passive_health: true,
+        };
+        Arc::new(Board::new(1, settings, 0))
+    }
+
+    #[test]
+    fn nobody_waits_for_minutes_before_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let monitor = Monitor::start(dir.path(), board()).unwrap();
+        let now = unix_now().as_secs();
+        let began = Instant::now();
+        let selection = Selection::default();
+        let window = (now - 600, now);
+        let series = monitor
+            .series(Metric::Connections, Period::Minute, &selection, window, 0)
+            .unwrap();
+        assert!(series.values.iter().all(Option::is_none));
+        assert_eq!(series.values.len() as u64, now / 60 - (now - 600) / 60);
+        // Unless a minute has ended just now, of which there is something to wait for.
+        assert!(began.elapsed() < PATIENCE || unix_now().as_secs() / 60 > now / 60);
+        monitor.stop();
+        // Stopped within a minute, it has stored what there was of it.
+        let store = PointStore::open(dir.path()).unwrap();
+        assert!(store.last_minute().unwrap() > now);
     }
 }

@@ -584,3 +584,7 @@ pub(crate) fn points(
     }
     Ok(sums)
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

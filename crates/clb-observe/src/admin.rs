@@ -63,11 +63,12 @@ impl Admin {
         self.address
     }
 
-    /// Serves for as long as the future is polled. `/readyz` says no until `ready` is true and
+    /// Serves for as long as the future is polled; `more` are routes beside those of this crate. `/readyz` says no until `ready` is true and
     /// again once `stop` is.
     pub async fn serve(
         self,
         metrics: Arc<Metrics>,
+        more: Router,
         ready: watch::Receiver<bool>,
         stop: watch::Receiver<bool>,
     ) {
@@ -79,7 +80,8 @@ impl Admin {
                 metrics,
                 ready,
                 stop,
-            });
+            })
+            .merge(more);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use clb_access_log::AccessLog;
 use clb_config::{ApiTls, Config, StoreKey};
 use clb_control::api::ApiServer;
@@ -263,8 +264,20 @@ async fn serve(
     let is_ready = readiness(&control, &config, &mut declaring);
     let metrics = Arc::new(metrics(&board, &control, &access_log));
     metrics.set_settings(settings::metrics(&config));
-    let serving_admin =
-        tokio::spawn(admin.serve(Arc::clone(&metrics), is_ready.clone(), stopping.clone()));
+    let console = Arc::new(clb_console::Sources {
+        version: env!("CARGO_PKG_VERSION"),
+        control: Arc::clone(&control),
+        board: Arc::clone(&board),
+        access_log: Arc::clone(&access_log),
+        monitor: Arc::clone(&monitor),
+        hosts: ArcSwap::from_pointee(config.admin.hosts.clone()),
+    });
+    let serving_admin = tokio::spawn(admin.serve(
+        Arc::clone(&metrics),
+        clb_console::router(Arc::clone(&console)),
+        is_ready.clone(),
+        stopping.clone(),
+    ));
     let serving_api = {
         let control = Arc::clone(&control);
         tokio::spawn(async move { control.serve_api(api, acceptor, stopping).await })
@@ -287,6 +300,7 @@ async fn serve(
         level,
         access_log: &access_log,
         metrics: &metrics,
+        console: &console,
     };
     let result =
         run_until_stopped(ready, is_ready, hook, &control, &mut signals, &mut reload).await;
@@ -302,9 +316,7 @@ async fn serve(
     // What is not applied by now is at the next start.
     reload.declaring.shutdown().await;
     let _ = serving_api.await;
-    if let Some(control) = Arc::into_inner(control) {
-        control.stop().await;
-    }
+    control.stop().await;
     serving_admin.abort();
     for worker in workers {
         if worker.join().is_err() {
@@ -359,6 +371,7 @@ struct Reload<'a> {
     level: LevelHandle,
     access_log: &'a AccessLog,
     metrics: &'a Metrics,
+    console: &'a clb_console::Sources,
 }
 
 async fn run_until_stopped(
@@ -431,6 +444,9 @@ impl Reload<'_> {
         control.reload(settings);
         self.access_log.reload(settings::access_log(&config));
         self.metrics.set_settings(settings::metrics(&config));
+        self.console
+            .hosts
+            .store(Arc::new(config.admin.hosts.clone()));
         control.follow_file().await;
         for backend in control.api().unconfigured_backends() {
             tracing::warn!(backend, "bound, but no longer in [[instances]]");

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use clb_health::{Checker, Counters, MemberId, ProbeRun, State, Ticket, Transition};
-use clb_model::{BindingId, PoolKey};
+use clb_model::{BindingId, PoolKey, UnixMillis};
 use clb_snapshot::MemberHealth;
 use clb_store::{LiveStore, SavedHealth};
 
 use super::plane::CheckedMember;
+use super::report::MemberReport;
 
 /// A probe's ticket and what came of it.
 pub(super) type ProbeResult = (Ticket, Result<(), clb_health::ProbeError>);
@@ -38,6 +39,41 @@ impl Health {
             suspects: BTreeMap::new(),
             store_failed: false,
         }
+    }
+
+    /// What is known of the members of a pool; `wall`: the time of day.
+    pub(super) fn report(&self, pool: PoolKey, wall: UnixMillis) -> Vec<MemberReport> {
+        let now = self.now();
+        let at = |time: u64| {
+            let ago = i64::try_from(now.saturating_sub(time)).unwrap_or(i64::MAX);
+            UnixMillis(wall.0.saturating_sub(ago))
+        };
+        let members = self.checker.pool(pool);
+        let reports = members.map(|(id, status)| MemberReport {
+            binding: BindingId(id.binding),
+            since: at(status.since),
+            last: status.last.as_ref().map(|last| {
+                let found = match &last.result {
+                    Ok(()) => format!("success in {} ms", last.took),
+                    Err(failure) => failure.to_string(),
+                };
+                (at(last.at), found)
+            }),
+            results: (status.successes, status.failures),
+            changes: {
+                let mut changes: Vec<_> = self
+                    .checker
+                    .history(id)
+                    .map(|change| {
+                        let (from, to) = (word(change.from), word(change.to));
+                        (at(change.at), from, to, change.reason.to_string())
+                    })
+                    .collect();
+                changes.reverse();
+                changes
+            },
+        });
+        reports.collect()
     }
 
     fn now(&self) -> u64 {

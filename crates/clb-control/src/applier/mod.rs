@@ -8,6 +8,7 @@ mod drain;
 mod health;
 mod plane;
 mod probes;
+mod report;
 mod stats;
 mod tasks;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_health::Limit;
-use clb_model::{Change, Object, ProbeMethod, State, Task, TaskId, TaskState};
+use clb_model::{Change, Object, PoolKey, ProbeMethod, State, Task, TaskId, TaskState};
 use clb_snapshot::Board;
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +30,7 @@ use health::{Health, ProbeResult};
 use plane::{Plane, Removed};
 use tasks::TaskQueue;
 
+pub use report::MemberReport;
 pub use stats::{Stats, StatsView};
 
 /// How often listeners whose port was taken at start are tried again.
@@ -76,6 +78,8 @@ impl Default for ProbeSettings {
 pub enum Order {
     /// New settings.
     Settings(ApplierSettings),
+    /// Tell what is known of the health of a pool's members.
+    Health(PoolKey, oneshot::Sender<Vec<MemberReport>>),
     /// Stop accepting, drain, then tell.
     Stop(oneshot::Sender<()>),
 }
@@ -206,6 +210,10 @@ impl Applier {
                     Some(Order::Settings(settings)) => {
                         self.plane.set_probes(&settings.probes, &mut self.health);
                         self.settings = settings;
+                    }
+                    Some(Order::Health(pool, reply)) => {
+                        // Whoever asked may have gone away.
+                        let _ = reply.send(self.health.report(pool, self.clock.unix()));
                     }
                     Some(Order::Stop(done)) => {
                         self.stop().await;
