@@ -72,7 +72,7 @@ def test_every_view_shows_what_there_is_and_can_be_read_aloud(gateway, api, site
         gateway,
         {"path": "", "axe": True, "then": "table"},
         {"path": f"#/listener/{site['listener']}", "axe": True, "then": ".rows [role=cell]"},
-        {"path": f"#/backends/{site['rules'][1]}", "axe": True, "then": "table"},
+        {"path": f"#/backends/{site['rules'][1]}", "axe": True, "then": "td:text('refused')"},
         {"path": f"#/backends/{site['tcp']}", "axe": True, "then": "table"},
         {"path": "#/requests", "axe": True, "then": "table"},
         {"path": "#/tasks", "axe": True, "then": "table"},

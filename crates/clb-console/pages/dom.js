@@ -15,7 +15,7 @@ export function h(name, attributes = {}, ...children) {
 /** Replaces what is in an element, unless it shows the same already: so a reader's place is not lost. */
 export function show(element, ...children) {
   const made = h("div", {}, ...children);
-  if (element.innerText !== undefined && same(element, made)) return;
+  if (same(element, made)) return;
   const focused = element.contains(document.activeElement) ? path(element, document.activeElement) : null;
   element.replaceChildren(...made.childNodes);
   if (focused) focused.reduce((at, place) => at?.children[place], element)?.focus({ preventScroll: true });

@@ -8,9 +8,19 @@ import { Plot } from "./plots.js";
 import { Rows } from "./rows.js";
 
 const COLUMNS = [
-  ["Domain", "minmax(16ch, 2fr)"], ["URL", "minmax(12ch, 2fr)"], ["Requests", "10ch", true], ["Requests/s", "10ch", true], ["5xx", "8ch", true],
-  ["Mean", "9ch", true], ["Backends up", "12ch", true],
+  ["Domain", "minmax(10rem, 2fr)"], ["URL", "minmax(8rem, 2fr)"], ["Requests", "7rem", true], ["Requests/s", "7rem", true], ["5xx", "6rem", true],
+  ["Mean", "6rem", true], ["Backends up", "8rem", true],
 ];
+
+/** How rules can be sorted: by their cells, and names where those are the same. */
+const ORDERS = {
+  "domain and URL": () => 0,
+  "requests": (left, right) => right[4] - left[4],
+  "5xx": (left, right) => right[5] - left[5],
+  "mean time": (left, right) => right[6] - left[6],
+  "backends up": (left, right) => left[8] - right[8],
+};
+const byName = (left, right) => (left[1] < right[1] ? -1 : left[1] > right[1] ? 1 : left[2] < right[2] ? -1 : left[2] > right[2] ? 1 : 0);
 
 export function listener(id) {
   const plots = [
@@ -23,6 +33,7 @@ export function listener(id) {
   const found = h("p", { role: "status", class: "quiet" });
   const filter = h("input", { type: "search", "aria-label": "Filter rules by domain or URL", placeholder: "Filter rules" });
   const onlyFailing = h("input", { type: "checkbox" });
+  const order = h("select", { "aria-label": "Sort rules by" }, Object.keys(ORDERS).map((name) => h("option", { value: name }, `by ${name}`)));
   const rows = new Rows("Rules", COLUMNS, cells);
   const box = h("div");
   let rules = [];
@@ -44,11 +55,13 @@ export function listener(id) {
     let fitting = rules;
     if (wanted) fitting = fitting.filter(([, domain, url]) => `${domain}${url}`.toLowerCase().includes(wanted) || `${domain} ${url}`.toLowerCase().includes(wanted));
     if (onlyFailing.checked) fitting = fitting.filter(([, , , redirected, , errors, , backends, up]) => errors || (!redirected && (up < backends || !backends)));
+    fitting = [...fitting].sort((left, right) => ORDERS[order.value](left, right) || byName(left, right));
     found.textContent = `${count(fitting.length)} of ${count(rules.length)} rules`;
     rows.set(fitting);
   }
   filter.addEventListener("input", draw);
   onlyFailing.addEventListener("change", draw);
+  order.addEventListener("change", draw);
 
   return {
     title: "Listener",
@@ -63,7 +76,7 @@ export function listener(id) {
           ...(answer.hasRules
             ? [
                 h("h2", {}, "Rules"),
-                h("form", { onsubmit: (event) => event.preventDefault() }, filter, h("label", {}, h("span", {}, onlyFailing, " only those with errors or backends down")), h("a", { href: `#/explain/${answer.id}` }, "Which rule takes a URL?")),
+                h("form", { onsubmit: (event) => event.preventDefault() }, filter, order, h("label", {}, h("span", {}, onlyFailing, " only those with errors or backends down")), h("a", { href: `#/explain/${answer.id}` }, "Which rule takes a URL?")),
                 found,
                 rows.element,
               ]
@@ -90,7 +103,7 @@ export function listener(id) {
 }
 
 /** Puts the last hour into plots of requests, times, connections and traffic. */
-async function history(whose, plots, signal) {
+export async function history(whose, plots, signal) {
   const { start, period, metrics } = await ask("history", whose, signal);
   const at = (name, place, factor) => {
     const value = metrics[name][place];

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { version } from "./app.js";
 import { h, row, show, table, tag, tiles } from "./dom.js";
 import { bits, count, quantile, rate, seconds } from "./format.js";
+import { history } from "./listener.js";
 import { Plot } from "./plots.js";
 
 const COLUMNS = [
@@ -15,7 +16,7 @@ export function overview() {
   const figures = h("div");
   const plots = [
     new Plot("Requests/s", ["all", "4xx", "5xx"], rate),
-    new Plot("Request time", ["mean", "p99"], seconds),
+    new Plot("Request time", ["mean", "longest"], seconds),
     new Plot("Connections", ["open"], count),
     new Plot("Traffic", ["in", "out"], bits),
   ];
@@ -89,10 +90,11 @@ export function overview() {
         ]),
       );
       draw();
+      if (!before) await history({}, plots, signal);
       if (sum) {
         const at = answer.now / 1000;
         plots[0].add([at, sum.count / passed, sum.c4 / passed, sum.c5 / passed]);
-        plots[1].add([at, sum.count ? sum.took / sum.count : null, quantile(0.99, answer.bounds, sum.buckets, sum.count)]);
+        plots[1].add([at, sum.count ? sum.took / sum.count : null, quantile(1, answer.bounds, sum.buckets, sum.count)]);
         plots[2].add([at, answer.connections]);
         plots[3].add([at, (8 * sum.bytesIn) / passed, (8 * sum.bytesOut) / passed]);
       }

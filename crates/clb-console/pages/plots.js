@@ -6,6 +6,13 @@ const COLOURS = ["#2f81f7", "#d1242f", "#1a7f37", "#9a6700", "#8250df"];
 /** Points that a plot keeps: of the last hour by minute, and then one every few seconds. */
 const KEPT = 900;
 
+/** The time of day of a moment in Unix seconds. */
+function clock(seconds) {
+  const time = new Date(seconds * 1000);
+  const two = (value) => String(value).padStart(2, "0");
+  return seconds % 60 ? `${two(time.getMinutes())}:${two(time.getSeconds())}` : `${two(time.getHours())}:${two(time.getMinutes())}`;
+}
+
 /** A plot with a title that says what it shows last, for those who do not see it. `lines`: names; `show` formats a value. */
 export class Plot {
   constructor(title, lines, show) {
@@ -46,7 +53,7 @@ export class Plot {
           cursor: { y: false },
           legend: { show: false },
           series: [{}, ...this.lines.map((label, place) => ({ label, stroke: COLOURS[place], width: 1.5, points: { show: false } }))],
-          axes: [axis, { ...axis, size: 70, values }],
+          axes: [{ ...axis, space: 60, values: (_, splits) => splits.map(clock) }, { ...axis, size: 70, values }],
           scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most ?? 0) > 0 ? most * 1.1 : 1] } },
         },
         this.data,

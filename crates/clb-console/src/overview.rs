@@ -178,7 +178,8 @@ fn build(sources: &Sources) -> Value {
 /// Whose past is asked for.
 #[derive(Deserialize)]
 pub(crate) struct Past {
-    lb: String,
+    /// None: all load balancers together.
+    lb: Option<String>,
     protocol: Option<String>,
     port: Option<u16>,
 }
@@ -188,11 +189,13 @@ pub(crate) async fn history(
     State(sources): State<Arc<Sources>>,
     Query(past): Query<Past>,
 ) -> Response {
-    let Ok(lb) = LbId::parse(&past.lb) else {
-        return crate::gone("load balancer");
+    let lb = match past.lb.as_deref().map(LbId::parse) {
+        None => None,
+        Some(Ok(lb)) => Some(lb.to_bits()),
+        Some(Err(_)) => return crate::gone("load balancer"),
     };
     let selection = Selection {
-        lb: Some(lb.to_bits()),
+        lb,
         listener: past
             .protocol
             .map(|protocol| protocol.to_lowercase())
