@@ -44,6 +44,7 @@ fn start(dir: &std::path::Path) -> Result<AccessLog, Box<dyn Error>> {
         settings,
         1,
         names,
+        None,
         |rule| rule.to_string(),
         "bench",
     )?)

@@ -24,4 +24,4 @@ pub use query::{Condition, Page, Query};
 pub use ring::Sender;
 pub use row::{Number, Protocol, Reason, Row, Text, name_number};
 pub use targets::{FileFormat, Targets};
-pub use writer::{AccessLog, AccessLogError, Figures, Names, Settings};
+pub use writer::{AccessLog, AccessLogError, Figures, Names, Observer, Settings};

@@ -110,6 +110,9 @@ pub enum Text {
     Referer,
     /// The request's id.
     Id,
+    /// A trace, our span in it and the span before that, 16, 8 and 8 octets; empty: it is not
+    /// recorded.
+    Trace,
 }
 
 impl Text {
@@ -124,11 +127,12 @@ impl Text {
         Self::Agent,
         Self::Referer,
         Self::Id,
+        Self::Trace,
     ];
 }
 
 pub(crate) const NUMBERS: usize = 22;
-pub(crate) const TEXTS: usize = 9;
+pub(crate) const TEXTS: usize = 10;
 
 /// What a client spoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

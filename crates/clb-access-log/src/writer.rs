@@ -21,7 +21,7 @@ use crate::journal::Journal;
 use crate::notable::Notable;
 use crate::query::{Chunk, Page, Query, Source, run};
 use crate::ring::{Bell, Sender, take};
-use crate::row::{Front, Row};
+use crate::row::{Front, Row, Text};
 use crate::segments::{Keep, Segments};
 use crate::targets::{Open, Targets};
 
@@ -49,6 +49,9 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// The domain that a [number](crate::name_number) stands for.
 pub type Names = Box<dyn Fn(u32) -> Option<Arc<str>> + Send>;
+
+/// Who is told of rows that have a [trace](Text::Trace), in the log's own thread.
+pub type Observer = Box<dyn FnMut(&Row<'_>) + Send>;
 
 /// `[access_log]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +148,7 @@ impl AccessLog {
         settings: Settings,
         workers: usize,
         names: Names,
+        observer: Option<Observer>,
         rule: fn(u64) -> String,
         hostname: &str,
     ) -> Result<Self, AccessLogError> {
@@ -182,6 +186,7 @@ impl AccessLog {
             journal,
             targets,
             names,
+            observer,
             domains: HashMap::new(),
             rule,
             hostname: hostname.to_owned(),
@@ -326,6 +331,7 @@ struct Writer {
     journal: Journal,
     targets: Open,
     names: Names,
+    observer: Option<Observer>,
     domains: HashMap<u32, Arc<str>>,
     rule: fn(u64) -> String,
     hostname: String,
@@ -404,7 +410,7 @@ impl Writer {
             return false;
         }
         self.usual = rows.len();
-        let has_targets = self.targets.targets() != &Targets::default();
+        let has_targets = self.observer.is_some() || self.targets.targets() != &Targets::default();
         let mut chunk = Chunk::default();
         let mut looked_at = Vec::new();
         let (mut data, mut last_name) = (rows.as_slice(), 0);
@@ -442,6 +448,11 @@ impl Writer {
         };
         let row = chunk.named(row);
         lock(&self.shared.notable).see(&row);
+        if let Some(observer) = &mut self.observer
+            && !row.text(Text::Trace).is_empty()
+        {
+            observer(&row);
+        }
         if has_targets && let Err(error) = self.targets.take(&row) {
             self.target_failed(&error);
         }

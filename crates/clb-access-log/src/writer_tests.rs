@@ -1,6 +1,6 @@
 use super::*;
 use crate::query::Condition;
-use crate::row::{Number, Text, name_number};
+use crate::row::{Number, name_number};
 use crate::targets::FileFormat;
 use std::fs;
 
@@ -20,7 +20,7 @@ fn settings() -> Settings {
 
 fn start(dir: &Path, settings: Settings) -> AccessLog {
     let show = |rule: u64| rule.to_string();
-    AccessLog::start(dir, settings, 2, Box::new(domain), show, "gate").unwrap()
+    AccessLog::start(dir, settings, 2, Box::new(domain), None, show, "gate").unwrap()
 }
 
 fn send(sender: &mut Sender, numbers: std::ops::Range<u64>) {

@@ -169,6 +169,11 @@ fn assemble(
             audit_entries: number(root, "store.audit_entries")?,
         },
         access_log: access_log(root, folder, problems)?,
+        tracing: Tracing {
+            creates: text(root, "tracing.traceparent")? == "create",
+            sample_percent: u32::try_from(number(root, "tracing.sample_percent")?).ok()?,
+            otlp: address(root, "tracing.otlp", "127.0.0.1:4318", problems)?,
+        },
         metrics: Metrics {
             max_rules: number(root, "metrics.max_rules")?,
             max_backends: number(root, "metrics.max_backends")?,
@@ -222,21 +227,28 @@ fn at_least(root: &Values, path: &str, least: u64, problems: &mut Collector) -> 
     Some(value)
 }
 
+/// An address with its port, or an empty text for none; outside nothing where it is neither.
+fn address(
+    root: &Values,
+    path: &str,
+    example: &str,
+    problems: &mut Collector,
+) -> Option<Option<SocketAddr>> {
+    let text = text(root, path)?;
+    if text.is_empty() {
+        return Some(None);
+    }
+    let address = text.parse();
+    if address.is_err() {
+        let message = format!("{path} = \"{text}\": must be address:port, such as \"{example}\"");
+        problems.add(root.offset_of(path), message);
+    }
+    address.ok().map(Some)
+}
+
 fn access_log(root: &Values, folder: &Path, problems: &mut Collector) -> Option<AccessLog> {
     let given = |path| text(root, path).filter(|text| !text.is_empty());
-    let syslog = match given("access_log.syslog") {
-        Some(text) => match text.parse() {
-            Ok(server) => Some(server),
-            Err(_) => {
-                let message = format!(
-                    "access_log.syslog = \"{text}\": must be address:port, such as \"127.0.0.1:514\""
-                );
-                problems.add(root.offset_of("access_log.syslog"), message);
-                return None;
-            }
-        },
-        None => None,
-    };
+    let syslog = address(root, "access_log.syslog", "127.0.0.1:514", problems)?;
     Some(AccessLog {
         enabled: boolean(root, "access_log.enabled")?,
         retention: duration(root, "access_log.retention")?,

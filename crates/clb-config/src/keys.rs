@@ -40,6 +40,7 @@ pub const TABLES: &[&str] = &[
     "health",
     "store",
     "access_log",
+    "tracing",
     "metrics",
     "prices",
     "log",
@@ -532,6 +533,24 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "\"\"",
         "address:port of a syslog server that gets a message for each request besides: RFC 5424 over UDP, local7.info, the text as in combined. Empty: none.",
+    ),
+    now(
+        "tracing.traceparent",
+        Kind::Word(&["pass", "create"]),
+        "\"pass\"",
+        "What becomes of traceparent and tracestate (W3C Trace Context): they pass as they are, or requests without a valid traceparent get one. The trace has the number of X-Request-Id then.",
+    ),
+    now(
+        "tracing.sample_percent",
+        Kind::Int { min: 0, max: 100 },
+        "100",
+        "How many of a hundred traces that begin here are marked as sampled.",
+    ),
+    now(
+        "tracing.otlp",
+        Kind::Text,
+        "\"\"",
+        "address:port of an OpenTelemetry collector: the gateway is a span of every trace then, and sends those that are sampled there (OTLP over HTTP, /v1/traces). Needs a clbd that is built with the feature otel, and access_log.enabled. Empty: none.",
     ),
     now(
         "metrics.max_rules",

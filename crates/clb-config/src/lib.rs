@@ -23,5 +23,5 @@ pub use reference::reference;
 pub use shape::{
     Access, AccessLog, AccessLogFormat, Admin, Api, ApiKey, ApiTls, Backends, Certificate, Config,
     Health, Http, HttpMethod, Instance, Limits, Log, LogFormat, LogLevel, Metrics, Prices, Secret,
-    Store, StoreKey, Timeouts, Vips, Workers,
+    Store, StoreKey, Timeouts, Tracing, Vips, Workers,
 };

@@ -181,6 +181,17 @@ pub struct AccessLog {
     pub syslog: Option<SocketAddr>,
 }
 
+/// `[tracing]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracing {
+    /// Whether requests without a valid traceparent get one.
+    pub creates: bool,
+    /// How many of a hundred are sampled.
+    pub sample_percent: u32,
+    /// Where spans are sent.
+    pub otlp: Option<SocketAddr>,
+}
+
 /// `[metrics]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metrics {
@@ -387,6 +398,8 @@ pub struct Config {
     pub store: Store,
     /// `[access_log]`
     pub access_log: AccessLog,
+    /// `[tracing]`
+    pub tracing: Tracing,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[prices]`

@@ -50,6 +50,7 @@ fn main() {
         request_id: b"0123456789abcdef0123456789abcdef",
         default_host: b"",
         http2: false,
+        trace: None,
         via: false,
         session_cookie: Some(b"clb_route"),
     };

@@ -19,6 +19,10 @@ use crate::forward::{Complete, End, Failure};
 use crate::local::Local;
 use crate::order::Order;
 
+/// How often what can happen with each request is logged, all workers together; the access log and
+/// the metrics have every one.
+pub(crate) const LOG_EVERY_MS: u64 = 1_000;
+
 /// Who asks: a client's connection, or one stream of it.
 pub(crate) trait Asker {
     /// Where the client is.
@@ -234,7 +238,14 @@ async fn attempt(
                 return failed(order, local, &member, 502, Attempt::Over);
             }
             Failure::Bad(error) => {
-                tracing::warn!(backend = %addr, %error, "the backend's answer is refused");
+                if local
+                    .board()
+                    .bad_answer_log
+                    .pass(local.now_ms(), LOG_EVERY_MS)
+                {
+                    let pool = order.pool.name();
+                    tracing::warn!(pool, backend = %addr, %error, "the backend's answer is refused");
+                }
                 member.count_failed();
                 order.reason = Reason::BadAnswer;
                 return failed(order, local, &member, 502, Attempt::Over);

@@ -9,6 +9,7 @@ use clb_snapshot::{HttpSettings, Listener, Pool, Routed, Service as Target};
 use crate::answer::{GatewayAnswer, Instead};
 use crate::body::Body;
 use crate::connection::{Connection, Next};
+use crate::exchange::LOG_EVERY_MS;
 use crate::http1::{
     HeadLimits, Refusal, Request, RequestAdditions, Scheme, check_request_line, leading_crlf,
     parse_request_over, parse_whole_request, write_request,
@@ -17,6 +18,7 @@ use crate::local::Local;
 use crate::log::Seen;
 use crate::order::{Order, RequestId};
 use crate::sticky::Sticky;
+use crate::trace::{Traced, traced};
 
 /// What is to be done about a request, and how many octets of those that followed its head belong
 /// to its body and were used.
@@ -123,6 +125,10 @@ impl Connection {
             }
         };
         let mut out = local.buffer();
+        let traced = traced(settings.tracing, request, &id, local);
+        if let (Some(log), Some(traced)) = (&mut log, &traced) {
+            log.belongs_to_trace(traced.context);
+        }
         let additions = RequestAdditions {
             client: self.peer.ip(),
             port,
@@ -131,6 +137,7 @@ impl Connection {
             request_id: &id,
             http2: false,
             default_host: default_host.as_bytes(),
+            trace: traced.as_ref().map(Traced::addition),
             via: settings.via,
             session_cookie: Some(settings.session_cookie.as_bytes()),
         };
@@ -208,7 +215,9 @@ pub(crate) fn target(
         Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(Instead::Status(400)),
         Err(RouteError::NoDomain | RouteError::NoLocation) => Err(Instead::Status(404)),
         Err(error) => {
-            tracing::warn!(listener = %listener.id, %error, "routing gave up");
+            if local.board().routing_log.pass(local.now_ms(), LOG_EVERY_MS) {
+                tracing::warn!(listener = %listener.id, %error, "routing gave up");
+            }
             Err(Instead::Status(500))
         }
     }

@@ -24,5 +24,6 @@ mod service;
 mod sticky;
 mod timers;
 mod tls;
+mod trace;
 
 pub use connection::{start, start_logging};

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::http1::Request;
 use crate::local::Local;
 use crate::order::RequestId;
+use crate::trace::CONTEXT_LENGTH;
 
 /// Octets of a request line that are kept.
 const LINE: usize = 4_096;
@@ -99,6 +100,7 @@ pub(crate) struct Entry {
     upstream: Option<Upstream>,
     status: Option<u16>,
     reason: Reason,
+    trace: Option<[u8; CONTEXT_LENGTH]>,
 }
 
 /// The domain of a request's rule.
@@ -199,6 +201,7 @@ impl Entry {
             upstream: None,
             status: None,
             reason: Reason::Drained,
+            trace: None,
             local: Rc::clone(local),
             facts: Rc::clone(facts),
         })
@@ -210,6 +213,11 @@ impl Entry {
         if let (PoolKey::Rule(rule), [_, _, place]) = (pool, &mut self.site) {
             *place = rule.to_bits();
         }
+    }
+
+    /// The span that is to be recorded, if there is one.
+    pub(crate) fn belongs_to_trace(&mut self, context: Option<[u8; CONTEXT_LENGTH]>) {
+        self.trace = context;
     }
 
     /// Octets have come from the client.
@@ -354,6 +362,9 @@ impl Drop for Entry {
         row.set_text(Text::Agent, self.part(2));
         row.set_text(Text::Referer, self.part(3));
         row.set_text(Text::Id, &self.id);
+        if let Some(trace) = &self.trace {
+            row.set_text(Text::Trace, trace);
+        }
         self.local.log(&row);
         self.local.give_back(std::mem::take(&mut self.text));
     }

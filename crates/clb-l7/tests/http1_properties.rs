@@ -24,6 +24,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     request_id: b"ours",
     default_host: b"127.10.0.1",
     http2: false,
+    trace: None,
     via: true,
     session_cookie: Some(b"clb_route"),
 };

@@ -127,6 +127,10 @@ pub struct Board {
     pub refused: Refusals,
     /// For the log line that says that descriptors or memory are used up.
     pub exhaustion_log: LogGate,
+    /// For the log line that says that a backend's answer is none.
+    pub bad_answer_log: LogGate,
+    /// For the log line that says that routing gave up.
+    pub routing_log: LogGate,
     /// The layer-4 session persistence of all pools.
     pub persistence: Persistence<PoolKey>,
     /// Backends that traffic has taken out and that are to be probed at once.
@@ -157,6 +161,8 @@ impl Board {
             cookie_key: OnceLock::new(),
             refused: Refusals::default(),
             exhaustion_log: LogGate::default(),
+            bad_answer_log: LogGate::default(),
+            routing_log: LogGate::default(),
             persistence: Persistence::new(persistence_entries),
             suspects: Suspects::default(),
             udp: UdpTotals::default(),

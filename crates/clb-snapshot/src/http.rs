@@ -37,12 +37,26 @@ pub struct HttpSettings {
     pub request_body: u64,
     /// `limits.h2_concurrent_streams`: HTTP/2 streams at once in a client's connection, 1 or more.
     pub h2_concurrent_streams: u32,
+    /// `[tracing]`
+    pub tracing: Tracing,
     /// `http.via`: whether a Via field is added both ways (RFC 9110 7.6.3).
     pub via: bool,
     /// `http.no_backend_status`: the status when the pool has nobody to pick; 503 or 200.
     pub no_backend_status: u16,
     /// `http.session_cookie`: the name of the cookie of session persistence.
     pub session_cookie: Box<str>,
+}
+
+/// What becomes of traceparent and tracestate (W3C Trace Context).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tracing {
+    /// Whether requests without a valid traceparent get one.
+    pub creates: bool,
+    /// Whether the gateway is a span of the traces that pass it, and records those that are
+    /// sampled.
+    pub records: bool,
+    /// How many of a hundred traces that begin here are sampled.
+    pub sample_percent: u32,
 }
 
 impl Default for HttpSettings {
@@ -62,6 +76,7 @@ impl Default for HttpSettings {
             response_head: 64 * 1024,
             request_body: u64::MAX,
             h2_concurrent_streams: 128,
+            tracing: Tracing::default(),
             via: false,
             no_backend_status: 503,
             session_cookie: "clb_route".into(),

@@ -33,7 +33,7 @@ pub use clb_model::PoolKey;
 
 pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, WorkerSlot};
 pub use health::MemberHealth;
-pub use http::HttpSettings;
+pub use http::{HttpSettings, Tracing};
 pub use listener::{ListenSockets, Listener, Service};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use outcomes::OutcomeTotals;

@@ -126,6 +126,26 @@ fn start_workers(board: &Arc<Board>, log: &Arc<AccessLog>) -> anyhow::Result<Vec
         .collect()
 }
 
+/// Who records spans, if that is wanted.
+#[cfg(feature = "otel")]
+fn spans(config: &Config) -> anyhow::Result<Option<clb_access_log::Observer>> {
+    let Some(collector) = config.tracing.otlp else {
+        return Ok(None);
+    };
+    let spans = clb_otel::Spans::start(collector, env!("CARGO_PKG_VERSION"))?;
+    Ok(Some(Box::new(move |row| spans.take(row))))
+}
+
+/// As it is without the feature: wanting it is refused.
+#[cfg(not(feature = "otel"))]
+fn spans(config: &Config) -> anyhow::Result<Option<clb_access_log::Observer>> {
+    anyhow::ensure!(
+        config.tracing.otlp.is_none(),
+        "tracing.otlp: this clbd was built without the feature otel (cargo build --features otel)"
+    );
+    Ok(None)
+}
+
 /// Opens the access log in the state folder.
 fn open_access_log(config: &Config, board: &Arc<Board>) -> anyhow::Result<Arc<AccessLog>> {
     let (host, names) = (rustix::system::uname(), Arc::clone(&board.rule_names));
@@ -134,6 +154,7 @@ fn open_access_log(config: &Config, board: &Arc<Board>) -> anyhow::Result<Arc<Ac
         settings::access_log(config),
         board.workers().len(),
         Box::new(move |number| names.find(number)),
+        spans(config)?,
         clb_control::api::logs::rule_name,
         &host.nodename().to_string_lossy(),
     )?;

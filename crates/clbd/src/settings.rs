@@ -12,7 +12,7 @@ use clb_control::api::{ApiLimits, Prices};
 use clb_control::applier::{ApplierSettings, ProbeSettings};
 use clb_model::{CertificateId, Env, FileCertificate, Instance, Limits, ProbeMethod};
 use clb_observe::MetricsSettings;
-use clb_snapshot::{HttpSettings, PlaneSettings, UdpSettings};
+use clb_snapshot::{HttpSettings, PlaneSettings, Tracing, UdpSettings};
 
 use crate::credentials;
 
@@ -114,6 +114,11 @@ fn http_settings(config: &Config) -> HttpSettings {
         request_body: match limits.request_body {
             0 => u64::MAX,
             octets => octets,
+        },
+        tracing: Tracing {
+            creates: config.tracing.creates,
+            records: config.tracing.otlp.is_some(),
+            sample_percent: config.tracing.sample_percent,
         },
         via: config.http.via,
         no_backend_status: config.http.no_backend_status,
@@ -256,6 +261,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             old.store.audit_entries != new.store.audit_entries,
         ),
         ("log.format", old.log.format != new.log.format),
+        ("tracing.otlp", old.tracing.otlp != new.tracing.otlp),
         (
             "limits.access_log_ring",
             old.limits.access_log_ring != new.limits.access_log_ring,

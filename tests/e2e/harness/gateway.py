@@ -84,7 +84,8 @@ class Gateway:
     backends. The API and admin addresses are ports of 127.0.0.1.
     """
 
-    def __init__(self, folder, config=None, workers=2):
+    def __init__(self, folder, config=None, workers=2, binary=None):
+        self.binary = binary
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.claims = Claims()
@@ -151,7 +152,7 @@ class Gateway:
         self._starts += 1
         with open(self.folder / f"clbd-{self._starts}.log", "wb") as log:
             self.process = subprocess.Popen(
-                [binary(), "--config", str(self.config_file), *more],
+                [self.binary or binary(), "--config", str(self.config_file), *more],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

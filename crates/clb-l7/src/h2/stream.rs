@@ -35,6 +35,7 @@ use crate::log::Seen;
 use crate::order::{Order, RequestId};
 use crate::sticky::Sticky;
 use crate::timers::{Timers, Wait};
+use crate::trace::{Traced, traced};
 
 /// Octets of a body that are read when it is answered already.
 const DISCARDED: usize = 1024 * 1024;
@@ -192,6 +193,10 @@ impl Stream {
             log.belongs_to(pool.key(), name);
         }
         let mut out = local.buffer();
+        let traced = traced(settings.tracing, &request, &id, local);
+        if let (Some(log), Some(traced)) = (&mut log, &traced) {
+            log.belongs_to_trace(traced.context);
+        }
         let additions = RequestAdditions {
             client: self.peer().ip(),
             port,
@@ -200,6 +205,7 @@ impl Stream {
             request_id: &id,
             default_host: b"",
             http2: true,
+            trace: traced.as_ref().map(Traced::addition),
             via: settings.via,
             session_cookie: Some(settings.session_cookie.as_bytes()),
         };

@@ -22,6 +22,7 @@ mod request;
 mod runs;
 mod scan;
 mod target;
+pub mod trace;
 mod trailers;
 mod upgrade;
 mod write_answer;

@@ -44,6 +44,8 @@ pub(crate) enum Known {
     IfRange,
     Authorization,
     Location,
+    Traceparent,
+    Tracestate,
 }
 
 /// A set of [`Known`] names.
@@ -167,6 +169,8 @@ fn lookup(name: &[u8], eq: impl Fn(&[u8], &[u8]) -> bool) -> Known {
         (9, b'x') => is(b"x-real-ip", Known::XRealIp),
         (10, b'c') => is(b"connection", Known::Connection),
         (10, b'k') => is(b"keep-alive", Known::KeepAlive),
+        (10, b't') => is(b"tracestate", Known::Tracestate),
+        (11, b't') => is(b"traceparent", Known::Traceparent),
         (12, b'c') => is(b"content-type", Known::ContentType),
         (12, b'm') => is(b"max-forwards", Known::MaxForwards),
         (12, b'x') => either(

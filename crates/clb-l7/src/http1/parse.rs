@@ -157,6 +157,7 @@ fn parse_at_start<'a>(
         max_forwards,
         trailers: seen.trailers && is_http11,
         request_id: seen.request_id,
+        traceparent: seen.traceparent,
         odd_length: seen.odd_length,
         head,
         fields_at,
@@ -219,6 +220,7 @@ struct Seen<'a> {
     trailers: bool,
     max_forwards: Option<&'a [u8]>,
     request_id: Option<&'a [u8]>,
+    traceparent: Option<&'a [u8]>,
 }
 
 impl<'a> Seen<'a> {
@@ -245,6 +247,7 @@ impl<'a> Seen<'a> {
                 }
             }
             Known::MaxForwards => self.max_forwards = Some(value),
+            Known::Traceparent => self.traceparent = (!again).then_some(value),
             Known::XRequestId => {
                 self.request_id = (!again && is_request_id(value)).then_some(value);
             }

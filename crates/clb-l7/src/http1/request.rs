@@ -55,6 +55,8 @@ pub struct Request<'a> {
     /// X-Request-Id, if there is exactly one, of 1 to [`REQUEST_ID_LENGTH`] letters, digits and
     /// `-_.:/+=~@`.
     pub request_id: Option<&'a [u8]>,
+    /// The value of traceparent, if there is exactly one (W3C Trace Context).
+    pub traceparent: Option<&'a [u8]>,
     /// The Content-Length is written anew: it has zeros in front.
     pub(crate) odd_length: bool,
     pub(crate) head: &'a [u8],

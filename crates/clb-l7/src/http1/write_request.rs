@@ -33,6 +33,8 @@ pub struct RequestAdditions<'a> {
     pub http2: bool,
     /// Whether Via is added (RFC 9110, section 7.6.3).
     pub via: bool,
+    /// A traceparent in the place of the client's, and whether tracestate goes with that one.
+    pub trace: Option<(&'a [u8], bool)>,
     /// The name of the gateway's own cookie, which the backend does not see.
     pub session_cookie: Option<&'a [u8]>,
 }
@@ -60,6 +62,8 @@ const DEPENDS: Names = Names::of(&[
     Known::MaxForwards,
     Known::Cookie,
     Known::XRequestId,
+    Known::Traceparent,
+    Known::Tracestate,
 ]);
 
 /// Appends the request's head as the backend gets it: HTTP/1.1 in origin-form (or `*`), Host first
@@ -105,6 +109,8 @@ fn is_copied(request: &Request<'_>, additions: &RequestAdditions<'_>, field: &Fi
         // Other methods may carry it; it means nothing there (RFC 9110, section 7.6.2).
         Known::MaxForwards => request.max_forwards.is_none(),
         Known::XRequestId => request.request_id.is_some(),
+        Known::Traceparent => additions.trace.is_none(),
+        Known::Tracestate => additions.trace.is_none_or(|(_, keeps_state)| keeps_state),
         Known::Cookie => additions.session_cookie.is_none_or(|name| {
             !split(field.value(request.head), b';').any(|pair| cookie_value(pair, name).is_some())
         }),
@@ -192,6 +198,9 @@ fn push_own(
     }
     if request.request_id.is_none() {
         push_field(b"X-Request-Id: ", additions.request_id, out);
+    }
+    if let Some((value, _)) = additions.trace {
+        push_field(b"traceparent: ", value, out);
     }
     if additions.via {
         // The version is that of the message received.

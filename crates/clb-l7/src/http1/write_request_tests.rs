@@ -11,6 +11,7 @@ const ADDITIONS: RequestAdditions<'static> = RequestAdditions {
     request_id: b"id-1",
     default_host: b"127.10.0.1:8080",
     http2: false,
+    trace: None,
     via: false,
     session_cookie: Some(b"clb_route"),
 };
@@ -59,6 +60,7 @@ fn the_whole() {
         https: true,
         client_certificate: b"",
         http2: false,
+        trace: None,
         via: true,
         port: 65535,
         ..ADDITIONS
