@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::columns::{Part, Texts};
-use crate::row::{NUMBERS, Number, Row, TEXTS, Text, push_number, take_number};
+use crate::row::{Front, NUMBERS, Number, Row, TEXTS, Text, push_number, take_number};
 
 /// What a block begins with: its mark, and the version of its form.
 const MARK: [u8; 4] = *b"CLA1";
@@ -43,7 +43,45 @@ pub(crate) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    /// Room for so many rows.
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        Self {
+            numbers: std::array::from_fn(|_| Vec::with_capacity(rows)),
+            texts: std::array::from_fn(|_| Vec::with_capacity(rows)),
+        }
+    }
+
+    /// Adds a row as it travels, which is not earlier than the last one; `name` is what stands in
+    /// the place of a number for the server name. Nothing of what is no row.
+    pub(crate) fn push_whole(&mut self, front: &Front, whole: &'a [u8], name: Option<&'a [u8]>) {
+        let rows = self.len();
+        let (mut numbers, mut texts) = (self.numbers.iter_mut(), self.texts.iter_mut());
+        let read = front.read_rest(
+            whole,
+            |number| numbers.next().map(|column| column.push(number)),
+            |text| texts.next().map(|column| column.push(text)),
+        );
+        match (read, name) {
+            (None, _) => {
+                self.numbers
+                    .iter_mut()
+                    .for_each(|column| column.truncate(rows));
+                self.texts
+                    .iter_mut()
+                    .for_each(|column| column.truncate(rows));
+            }
+            (Some(()), Some(name)) => {
+                let names = self.texts.get_mut(Text::ServerName as usize);
+                if let Some(place) = names.and_then(|names| names.last_mut()) {
+                    *place = name;
+                }
+            }
+            (Some(()), None) => {}
+        }
+    }
+
     /// Adds a row, which is not earlier than the last one.
+    #[cfg(test)]
     pub(crate) fn push(&mut self, row: &Row<'a>) {
         for (column, number) in self.numbers.iter_mut().zip(row.numbers) {
             column.push(number);

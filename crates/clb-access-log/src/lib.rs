@@ -7,7 +7,9 @@
 //! segments, files that are removed whole when they are too old or too many. What is not in a block
 //! yet is kept in a journal, written once a second. See ADR 28.
 
+mod access_log;
 mod block;
+mod chunk;
 mod columns;
 mod format;
 mod journal;
@@ -19,9 +21,9 @@ mod segments;
 mod targets;
 mod writer;
 
+pub use access_log::{AccessLog, AccessLogError, Figures, Names, Observer, Settings};
 pub use format::{Shown, escape};
 pub use query::{Condition, Page, Query};
 pub use ring::Sender;
 pub use row::{Number, Protocol, Reason, Row, Text, name_number};
 pub use targets::{FileFormat, Targets};
-pub use writer::{AccessLog, AccessLogError, Figures, Names, Observer, Settings};

@@ -1,58 +1,11 @@
 //! Which rows, and how many there are.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::row::{Front, Number, Row, Text, numbered};
-
-/// Rows that are in no block yet, as they travel one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Chunk {
-    pub(crate) data: Vec<u8>,
-    /// The domains that numbers in the rows stand for.
-    pub(crate) domains: HashMap<u32, Arc<str>>,
-    pub(crate) rows: usize,
-    /// The first and the last time: microseconds since 1970.
-    pub(crate) times: (u64, u64),
-}
-
-impl Chunk {
-    /// Appends a row.
-    pub(crate) fn push(&mut self, row: &Row<'_>) {
-        self.count(row.number(Number::Time));
-        row.write(&mut self.data);
-    }
-
-    /// Counts a row that is in `data` already; `front` is what it begins with.
-    pub(crate) fn has(&mut self, front: &Front) {
-        self.count(front.time);
-    }
-
-    fn count(&mut self, time: u64) {
-        self.times = match self.rows {
-            0 => (time, time),
-            _ => (self.times.0.min(time), self.times.1.max(time)),
-        };
-        self.rows += 1;
-    }
-
-    /// All rows.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let mut data = self.data.as_slice();
-        std::iter::from_fn(move || Some(self.named(Row::read(&mut data)?)))
-    }
-
-    /// The row with its domain in the place of a number.
-    pub(crate) fn named<'c>(&'c self, mut row: Row<'c>) -> Row<'c> {
-        if let Some(number) = numbered(row.text(Text::ServerName)) {
-            let domain = self.domains.get(&number).map(|domain| domain.as_bytes());
-            row.set_text(Text::ServerName, domain.unwrap_or_default());
-        }
-        row
-    }
-}
+use crate::chunk::Chunk;
+use crate::row::{Number, Row, Text};
 
 /// What a row has to fulfil.
 #[derive(Debug, Clone, PartialEq, Eq)]

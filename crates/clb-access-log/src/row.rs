@@ -308,6 +308,12 @@ impl<'a> Row<'a> {
             status: self.number(Number::Status) as u16,
             upstream_status: self.number(Number::UpstreamStatus) as u16,
         };
+        let texts: usize = self
+            .texts
+            .iter()
+            .map(|text| text.len() + LONGEST_NUMBER)
+            .sum();
+        out.reserve(FRONT + NUMBERS * LONGEST_NUMBER + texts);
         out.extend_from_slice(&front.to_octets());
         let mut numbers = Numbers::default();
         let rest = Number::ALL
@@ -331,21 +337,13 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn read(data: &mut &'a [u8]) -> Option<Self> {
         let (front, whole) = Front::take(data)?;
-        let mut body = whole.get(FRONT..)?;
         let mut row = Self::default();
-        for (place, number) in row.numbers.iter_mut().zip(Number::ALL) {
-            *place = match number {
-                Number::Time => front.time,
-                Number::Took => front.took,
-                Number::Status => front.status.into(),
-                Number::UpstreamStatus => front.upstream_status.into(),
-                _ => take_number(&mut body)?,
-            };
-        }
-        for text in &mut row.texts {
-            let length = usize::try_from(take_number(&mut body)?).ok()?;
-            (*text, body) = body.split_at_checked(length)?;
-        }
+        let (mut numbers, mut texts) = (row.numbers.iter_mut(), row.texts.iter_mut());
+        front.read_rest(
+            whole,
+            |number| numbers.next().map(|place| *place = number),
+            |text| texts.next().map(|place| *place = text),
+        )?;
         Some(row)
     }
 }
@@ -381,6 +379,34 @@ impl Front {
         e.copy_from_slice(&self.status.to_le_bytes());
         f.copy_from_slice(&self.upstream_status.to_le_bytes());
         octets
+    }
+
+    /// Reads the row that begins with this: all numbers and then all texts, in order. `None` as
+    /// soon as it is none, or one of those who are told says `None`.
+    #[inline]
+    pub(crate) fn read_rest<'d>(
+        &self,
+        whole: &'d [u8],
+        mut number: impl FnMut(u64) -> Option<()>,
+        mut text: impl FnMut(&'d [u8]) -> Option<()>,
+    ) -> Option<()> {
+        let mut body = whole.get(FRONT..)?;
+        for which in Number::ALL {
+            number(match which {
+                Number::Time => self.time,
+                Number::Took => self.took,
+                Number::Status => self.status.into(),
+                Number::UpstreamStatus => self.upstream_status.into(),
+                _ => take_number(&mut body)?,
+            })?;
+        }
+        for _ in Text::ALL {
+            let length = usize::try_from(take_number(&mut body)?).ok()?;
+            let (octets, rest) = body.split_at_checked(length)?;
+            body = rest;
+            text(octets)?;
+        }
+        Some(())
     }
 
     /// Takes a row off, without reading it: what it begins with, and all of it.
@@ -485,7 +511,14 @@ pub(crate) fn push_number(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// Takes such a number off.
+#[inline]
 pub(crate) fn take_number(data: &mut &[u8]) -> Option<u64> {
+    // Most are small.
+    if let [octet @ 0..0x80, rest @ ..] = data {
+        let number = u64::from(*octet);
+        *data = rest;
+        return Some(number);
+    }
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
         let (octet, rest) = data.split_first()?;

@@ -93,7 +93,7 @@ pub(crate) struct Entry {
     id: RequestId,
     /// Request line, host, User-Agent and Referer, one after the other.
     text: Vec<u8>,
-    ends: [usize; 3],
+    ends: [u16; 3],
     received: u64,
     sent: u64,
     sent_head: u64,
@@ -177,7 +177,8 @@ impl Entry {
         let mut text = local.buffer();
         let mut push = |part: &[u8], most: usize| {
             text.extend_from_slice(part.get(..cut(part, most)).unwrap_or_default());
-            text.len()
+            // All of them together are shorter than that.
+            text.len() as u16
         };
         let ends = [
             push(seen.line, LINE),
@@ -292,8 +293,12 @@ impl Entry {
             Some(before) => self.ends.get(before).copied().unwrap_or(0),
             None => 0,
         };
-        let end = self.ends.get(place).copied().unwrap_or(self.text.len());
-        self.text.get(start..end).unwrap_or_default()
+        let end = self
+            .ends
+            .get(place)
+            .copied()
+            .map_or(self.text.len(), usize::from);
+        self.text.get(usize::from(start)..end).unwrap_or_default()
     }
 }
 

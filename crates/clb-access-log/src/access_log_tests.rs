@@ -1,6 +1,6 @@
 use super::*;
 use crate::query::Condition;
-use crate::row::{Number, name_number};
+use crate::row::{Number, Text, name_number};
 use crate::targets::FileFormat;
 use std::fs;
 
