@@ -24,7 +24,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// The domain that a [number](crate::name_number) stands for.
 pub type Names = Box<dyn Fn(u32) -> Option<Arc<str>> + Send>;
 
-/// Who is told of rows that have a [trace](Text::Trace), in the log's own thread.
+/// Who is told of rows that have a [trace](crate::Text::Trace), in the log's own thread.
 pub type Observer = Box<dyn FnMut(&Row<'_>) + Send>;
 
 /// `[access_log]`

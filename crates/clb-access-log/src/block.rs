@@ -36,84 +36,116 @@ pub(crate) struct Block {
 }
 
 /// Rows on their way into a block, by column.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Columns<'a> {
-    numbers: [Vec<u64>; NUMBERS],
-    texts: [Vec<&'a [u8]>; TEXTS],
+    /// One column after the other.
+    numbers: Vec<u64>,
+    texts: Vec<&'a [u8]>,
+    rows: usize,
+    /// There is room for so many.
+    capacity: usize,
 }
 
+/// Places between two columns that stay free. A row goes to one place in each of 32 columns; were
+/// those a power of two apart, they would compete for the same few lines of the cache.
+const GAP: usize = 8;
+
 impl<'a> Columns<'a> {
-    /// Room for so many rows.
-    pub(crate) fn with_capacity(rows: usize) -> Self {
+    /// Room for so many rows, in the [numbers](Self::into_numbers) of the last block.
+    pub(crate) fn with_capacity(capacity: usize, mut numbers: Vec<u64>) -> Self {
+        let stride = capacity + GAP;
+        numbers.resize(stride * NUMBERS, 0);
         Self {
-            numbers: std::array::from_fn(|_| Vec::with_capacity(rows)),
-            texts: std::array::from_fn(|_| Vec::with_capacity(rows)),
+            numbers,
+            texts: vec![b""; stride * TEXTS],
+            rows: 0,
+            capacity,
         }
+    }
+
+    /// The room for the next block: getting it from the system costs more than filling it.
+    pub(crate) fn into_numbers(self) -> Vec<u64> {
+        self.numbers
     }
 
     /// Adds a row as it travels, which is not earlier than the last one; `name` is what stands in
-    /// the place of a number for the server name. Nothing of what is no row.
+    /// the place of a number for the server name. Nothing of what is no row, or has no room.
     pub(crate) fn push_whole(&mut self, front: &Front, whole: &'a [u8], name: Option<&'a [u8]>) {
-        let rows = self.len();
-        let (mut numbers, mut texts) = (self.numbers.iter_mut(), self.texts.iter_mut());
+        if self.rows == self.capacity {
+            return;
+        }
+        let stride = self.capacity + GAP;
+        let (mut number_at, mut text_at) = (self.rows, self.rows);
         let read = front.read_rest(
             whole,
-            |number| numbers.next().map(|column| column.push(number)),
-            |text| texts.next().map(|column| column.push(text)),
+            |number| {
+                *self.numbers.get_mut(number_at)? = number;
+                number_at += stride;
+                Some(())
+            },
+            |text| {
+                *self.texts.get_mut(text_at)? = text;
+                text_at += stride;
+                Some(())
+            },
         );
-        match (read, name) {
-            (None, _) => {
-                self.numbers
-                    .iter_mut()
-                    .for_each(|column| column.truncate(rows));
-                self.texts
-                    .iter_mut()
-                    .for_each(|column| column.truncate(rows));
-            }
-            (Some(()), Some(name)) => {
-                let names = self.texts.get_mut(Text::ServerName as usize);
-                if let Some(place) = names.and_then(|names| names.last_mut()) {
-                    *place = name;
-                }
-            }
-            (Some(()), None) => {}
+        if read.is_none() {
+            return;
         }
+        if let Some(name) = name
+            && let Some(place) = self
+                .texts
+                .get_mut(Text::ServerName as usize * stride + self.rows)
+        {
+            *place = name;
+        }
+        self.rows += 1;
     }
 
-    /// Adds a row, which is not earlier than the last one.
+    /// Of rows in the order of their times.
     #[cfg(test)]
-    pub(crate) fn push(&mut self, row: &Row<'a>) {
-        for (column, number) in self.numbers.iter_mut().zip(row.numbers) {
-            column.push(number);
+    pub(crate) fn of(rows: &[Row<'a>]) -> Self {
+        let mut columns = Self::with_capacity(rows.len(), Vec::new());
+        let stride = columns.capacity + GAP;
+        for (at, row) in rows.iter().enumerate() {
+            for (which, number) in row.numbers.iter().enumerate() {
+                columns.numbers[which * stride + at] = *number;
+            }
+            for (which, text) in row.texts.iter().enumerate() {
+                columns.texts[which * stride + at] = text;
+            }
+            columns.rows += 1;
         }
-        for (column, text) in self.texts.iter_mut().zip(row.texts) {
-            column.push(text);
-        }
+        columns
     }
 
     /// Rows.
     pub(crate) fn len(&self) -> usize {
-        self.numbers.first().map_or(0, Vec::len)
+        self.rows
+    }
+
+    /// One of the columns that lie in `all`.
+    fn column<'c, T>(&self, all: &'c [T], which: usize) -> &'c [T] {
+        let start = which * (self.capacity + GAP);
+        all.get(start..start + self.rows).unwrap_or_default()
     }
 
     /// The block's octets, and their head.
     pub(crate) fn encode(&self) -> (Vec<u8>, Head) {
         let mut content = Vec::new();
-        let mut numbers = [Part::default(); NUMBERS];
-        for (part, column) in numbers.iter_mut().zip(&self.numbers) {
-            *part = Part::of_numbers(column, &mut content);
-        }
-        let mut texts = [[Part::default(); 2]; TEXTS];
-        for ((parts, column), text) in texts.iter_mut().zip(&self.texts).zip(Text::ALL) {
-            *parts = Part::of_texts(column, text == Text::Id, &mut content);
-        }
-        let times = self.numbers.get(Number::Time as usize);
-        let time = |pick: fn(&[u64]) -> Option<&u64>| {
-            times.and_then(|times| pick(times)).copied().unwrap_or(0)
-        };
+        let numbers = Number::ALL.map(|number| {
+            let column = self.column(&self.numbers, number as usize);
+            Part::of_numbers(column, &mut content)
+        });
+        let texts = Text::ALL.map(|text| {
+            let column = self.column(&self.texts, text as usize);
+            Part::of_texts(column, text == Text::Id, &mut content)
+        });
+        let times = self.column(&self.numbers, Number::Time as usize);
+        let time = |time: Option<&u64>| time.copied().unwrap_or(0);
         let head = Head {
             rows: self.len(),
-            times: (time(<[u64]>::first), time(<[u64]>::last)),
+            times: (time(times.first()), time(times.last())),
             numbers,
             texts,
         };

@@ -70,8 +70,8 @@ struct Lying<'c> {
     whole: &'c [u8],
 }
 
-/// All rows of all chunks as columns, by their times.
-pub(crate) fn in_order(chunks: &[Arc<Chunk>]) -> Columns<'_> {
+/// All rows of all chunks as columns, by their times, in the room of the last block's.
+pub(crate) fn in_order(chunks: &[Arc<Chunk>], room: Vec<u64>) -> Columns<'_> {
     let count = chunks.iter().map(|chunk| chunk.rows).sum();
     let mut order = Vec::with_capacity(count);
     for chunk in chunks {
@@ -86,7 +86,7 @@ pub(crate) fn in_order(chunks: &[Arc<Chunk>]) -> Columns<'_> {
     }
     // Those of one worker are in order; the sort takes them as runs.
     order.sort_by_key(|row| row.front.time);
-    let mut rows = Columns::with_capacity(count);
+    let mut rows = Columns::with_capacity(count, room);
     for row in order {
         rows.push_whole(&row.front, row.whole, row.name);
     }

@@ -412,8 +412,7 @@ mod tests {
                 }));
                 match is_block {
                     true => {
-                        let mut columns = crate::block::Columns::default();
-                        rows.iter().for_each(|row| columns.push(row));
+                        let columns = crate::block::Columns::of(&rows);
                         segments.append(&columns, &keep).unwrap();
                     }
                     false => {

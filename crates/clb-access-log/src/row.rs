@@ -8,16 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Number {
     /// When the request was over: microseconds since 1970.
     Time,
+    /// From the first octet of the request to the last of the answer.
+    Took,
+    /// Status sent to the client.
+    Status,
+    /// Status of the backend; 0: it gave none.
+    UpstreamStatus,
     /// The load balancer's number.
     Lb,
     /// The listener's number.
     Listener,
     /// The rule's number; 0: none.
     Rule,
-    /// Status sent to the client.
-    Status,
-    /// From the first octet of the request to the last of the answer.
-    Took,
     /// Why it ended as it did ([`Reason`]).
     Reason,
     /// Octets received from the client: head and body.
@@ -42,8 +44,6 @@ pub enum Number {
     TlsHandshake,
     /// Round-trip time of the client's connection.
     Rtt,
-    /// Status of the backend; 0: it gave none.
-    UpstreamStatus,
     /// How long connecting to the backend took, and 1; 0: unknown.
     UpstreamConnect,
     /// Until the backend's head was complete, and 1; 0: it never was.
@@ -53,22 +53,15 @@ pub enum Number {
 }
 
 impl Number {
-    /// Whether it stands at a [fixed place](Front).
-    const fn is_in_front(self) -> bool {
-        matches!(
-            self,
-            Self::Time | Self::Took | Self::Status | Self::UpstreamStatus
-        )
-    }
-
     /// All of them, in order.
     pub(crate) const ALL: [Self; NUMBERS] = [
         Self::Time,
+        Self::Took,
+        Self::Status,
+        Self::UpstreamStatus,
         Self::Lb,
         Self::Listener,
         Self::Rule,
-        Self::Status,
-        Self::Took,
         Self::Reason,
         Self::Received,
         Self::Sent,
@@ -81,7 +74,6 @@ impl Number {
         Self::TlsResumed,
         Self::TlsHandshake,
         Self::Rtt,
-        Self::UpstreamStatus,
         Self::UpstreamConnect,
         Self::UpstreamHeader,
         Self::UpstreamResponse,
@@ -132,6 +124,8 @@ impl Text {
 }
 
 pub(crate) const NUMBERS: usize = 22;
+/// The first numbers stand at [fixed places](Front).
+const IN_FRONT: usize = 4;
 pub(crate) const TEXTS: usize = 10;
 
 /// What a client spoke.
@@ -316,11 +310,8 @@ impl<'a> Row<'a> {
         out.reserve(FRONT + NUMBERS * LONGEST_NUMBER + texts);
         out.extend_from_slice(&front.to_octets());
         let mut numbers = Numbers::default();
-        let rest = Number::ALL
-            .iter()
-            .zip(self.numbers)
-            .filter(|(number, _)| !number.is_in_front());
-        rest.for_each(|(_, value)| numbers.push(value));
+        let rest = self.numbers.iter().skip(IN_FRONT);
+        rest.for_each(|value| numbers.push(*value));
         out.extend_from_slice(numbers.octets());
         for text in self.texts {
             let text = text.get(..usize::from(u16::MAX)).unwrap_or(text);
@@ -391,16 +382,14 @@ impl Front {
         mut text: impl FnMut(&'d [u8]) -> Option<()>,
     ) -> Option<()> {
         let mut body = whole.get(FRONT..)?;
-        for which in Number::ALL {
-            number(match which {
-                Number::Time => self.time,
-                Number::Took => self.took,
-                Number::Status => self.status.into(),
-                Number::UpstreamStatus => self.upstream_status.into(),
-                _ => take_number(&mut body)?,
-            })?;
+        number(self.time)?;
+        number(self.took)?;
+        number(self.status.into())?;
+        number(self.upstream_status.into())?;
+        for _ in IN_FRONT..NUMBERS {
+            number(take_number(&mut body)?)?;
         }
-        for _ in Text::ALL {
+        for _ in 0..TEXTS {
             let length = usize::try_from(take_number(&mut body)?).ok()?;
             let (octets, rest) = body.split_at_checked(length)?;
             body = rest;

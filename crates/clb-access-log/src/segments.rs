@@ -210,14 +210,13 @@ mod tests {
     };
 
     fn rows(times: std::ops::Range<u64>) -> Columns<'static> {
-        let mut columns = Columns::default();
-        for time in times {
+        let row = |time| {
             let mut row = Row::default();
             row.set(Number::Time, time);
             row.set_text(Text::Line, b"GET / HTTP/1.1");
-            columns.push(&row);
-        }
-        columns
+            row
+        };
+        Columns::of(&times.map(row).collect::<Vec<_>>())
     }
 
     fn times(segments: &Segments) -> Vec<u64> {

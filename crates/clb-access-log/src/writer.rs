@@ -19,7 +19,7 @@ use crate::chunk::{Chunk, in_order};
 use crate::journal::Journal;
 use crate::notable::Notable;
 use crate::ring::{Bell, take};
-use crate::row::{Front, Row, Text};
+use crate::row::{Front, NUMBERS, Row, Text};
 use crate::segments::{Keep, Segments};
 use crate::targets::{Open, Targets};
 
@@ -27,6 +27,8 @@ use crate::targets::{Open, Targets};
 const BLOCK_ROWS: usize = 8_192;
 /// Octets of rows after which a block is closed whatever it has.
 const BLOCK_BYTES: usize = 8 * 1024 * 1024;
+/// Numbers of the largest block whose room is kept.
+const MOST_ROOM: usize = 4 * BLOCK_ROWS * NUMBERS;
 /// A block spans no more time, so that what is old can be removed.
 const BLOCK_SPAN_US: u64 = 3_600 * 1_000_000;
 /// How long rows are gathered in the rings while there are any.
@@ -97,6 +99,10 @@ pub(crate) struct Writer {
     hostname: String,
     /// Octets that were in the rings the last time.
     usual: usize,
+    /// Room for chunks and for a block, from the last ones: getting it from the system time and
+    /// again would cost more than filling it.
+    spare: Vec<Vec<u8>>,
+    room: Vec<u64>,
     /// Of the open chunks, how many the journal has.
     journaled: usize,
     journal_due: Instant,
@@ -145,6 +151,8 @@ impl Writer {
             rule,
             hostname: hostname.to_owned(),
             usual: 0,
+            spare: Vec::new(),
+            room: Vec::new(),
             journaled: 0,
             journal_due: Instant::now(),
             expiry_due: Instant::now(),
@@ -208,11 +216,13 @@ impl Writer {
 
     /// Takes what is in the rings; whether there was anything.
     fn drain(&mut self) -> bool {
-        let mut rows = Vec::with_capacity(self.usual);
+        let mut rows = self.spare.pop().unwrap_or_default();
+        rows.reserve(self.usual);
         for ring in &mut self.rings {
             take(ring, &mut rows);
         }
         if rows.is_empty() {
+            self.spare.push(rows);
             return false;
         }
         self.usual = rows.len();
@@ -303,10 +313,11 @@ impl Writer {
     /// Makes a block of what is open.
     fn close(&mut self) {
         let chunks = lock(&self.shared.state).open.clone();
-        let rows = in_order(&chunks);
         let keep = self.keep();
+        let rows = in_order(&chunks, std::mem::take(&mut self.room));
         let written = self.segments.append(&rows, &keep);
         let lost = rows.len() as u64;
+        self.room = rows.into_numbers();
         {
             let mut state = lock(&self.shared.state);
             state.open.drain(..chunks.len());
@@ -319,6 +330,25 @@ impl Writer {
         }
         self.journal.begin(self.segments.next());
         self.journaled = 0;
+        self.keep_room(chunks);
+    }
+
+    /// Keeps the room of what is in a block now, but for what was unusually large.
+    fn keep_room(&mut self, chunks: Vec<Arc<Chunk>>) {
+        if self.room.len() > MOST_ROOM {
+            self.room = Vec::new();
+        }
+        let mut octets: usize = self.spare.iter().map(Vec::capacity).sum();
+        // A query may still have some of them.
+        for chunk in chunks.into_iter().filter_map(Arc::into_inner) {
+            octets += chunk.data.capacity();
+            if octets > BLOCK_BYTES {
+                return;
+            }
+            let mut data = chunk.data;
+            data.clear();
+            self.spare.push(data);
+        }
     }
 
     fn keep(&self) -> Keep {

@@ -4,22 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use clb_control::applier::MemberReport;
 use clb_model::{BindingId, PoolKey};
 use clb_snapshot::{Listener, Pool, Service};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Sources;
 use crate::overview::{Requests, health_word};
-
-/// Whose backends.
-#[derive(Deserialize)]
-pub(crate) struct Which {
-    pool: String,
-}
+use crate::parameters::Parameters;
 
 /// The listener and the pool with this key, and what it is called.
 fn find(sources: &Sources, key: PoolKey) -> Option<(Arc<Listener>, Arc<Pool>, String)> {
@@ -47,11 +41,8 @@ fn find(sources: &Sources, key: PoolKey) -> Option<(Arc<Listener>, Arc<Pool>, St
     Some((Arc::clone(listener), Arc::clone(&rule.pool), name))
 }
 
-pub(crate) async fn backends(
-    State(sources): State<Arc<Sources>>,
-    Query(which): Query<Which>,
-) -> Response {
-    let Ok(key) = PoolKey::parse(&which.pool) else {
+pub(crate) async fn backends(State(sources): State<Arc<Sources>>, asked: Parameters) -> Response {
+    let Ok(key) = PoolKey::parse(asked.get("pool")) else {
         return crate::gone("rule or listener");
     };
     let Some((listener, pool, name)) = find(&sources, key) else {
@@ -94,7 +85,7 @@ pub(crate) async fn backends(
     let members: Vec<Value> = members.collect();
     let is_layer7 = listener.protocol.is_layer7();
     Json(json!({
-        "pool": which.pool,
+        "pool": asked.get("pool"),
         "name": name,
         "lb": listener.lb,
         "listener": listener.id,

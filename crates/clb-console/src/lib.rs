@@ -2,13 +2,14 @@
 //!
 //! The pages are plain HTML, CSS and ES modules that are part of the program; all they show they ask
 //! for under `/console/api/`. A web page in the operator's browser can reach an admin address that
-//! nobody else can, so [`guard`] looks where a request comes from.
+//! nobody else can, so `guard` looks where a request comes from.
 
 mod backends;
 mod guard;
 mod listeners;
 mod overview;
 mod pages;
+mod parameters;
 mod requests;
 mod simple;
 

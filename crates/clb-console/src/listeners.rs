@@ -3,21 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use clb_model::ListenerId;
 use clb_routing::RouteError;
 use clb_snapshot::{Listener, Rule, Service};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Sources;
-
-/// Which listener.
-#[derive(Deserialize)]
-pub(crate) struct Which {
-    id: String,
-}
+use crate::parameters::Parameters;
 
 fn find(sources: &Sources, id: &str) -> Option<Arc<Listener>> {
     let id = ListenerId::parse(id).ok()?;
@@ -25,11 +19,8 @@ fn find(sources: &Sources, id: &str) -> Option<Arc<Listener>> {
 }
 
 /// The rules, each an array: with ten thousand of them names would be most of the answer.
-pub(crate) async fn listener(
-    State(sources): State<Arc<Sources>>,
-    Query(which): Query<Which>,
-) -> Response {
-    let Some(listener) = find(&sources, &which.id) else {
+pub(crate) async fn listener(State(sources): State<Arc<Sources>>, asked: Parameters) -> Response {
+    let Some(listener) = find(&sources, asked.get("id")) else {
         return crate::gone("listener");
     };
     let name = sources.control.read(|state| {
@@ -81,19 +72,8 @@ fn row(rule: &Rule) -> Value {
     ])
 }
 
-/// What is to be explained.
-#[derive(Deserialize)]
-pub(crate) struct Asked {
-    listener: String,
-    host: String,
-    path: String,
-}
-
-pub(crate) async fn explain(
-    State(sources): State<Arc<Sources>>,
-    Query(asked): Query<Asked>,
-) -> Response {
-    let Some(listener) = find(&sources, &asked.listener) else {
+pub(crate) async fn explain(State(sources): State<Arc<Sources>>, asked: Parameters) -> Response {
+    let Some(listener) = find(&sources, asked.get("listener")) else {
         return crate::gone("listener");
     };
     let Service::Rules(router) = &listener.service else {
@@ -104,7 +84,7 @@ pub(crate) async fn explain(
         }))
         .into_response();
     };
-    let explanation = router.explain(asked.host.as_bytes(), asked.path.as_bytes());
+    let explanation = router.explain(asked.get("host").as_bytes(), asked.get("path").as_bytes());
     let found = explanation.rule.as_ref().ok().and_then(|(domain, url)| {
         router
             .iter()

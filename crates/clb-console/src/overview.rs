@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use clb_model::{Family, LbId, LoadBalancerType};
 use clb_monitor::{Metric, Period, Selection};
 use clb_snapshot::{
     DURATION_BOUNDS, Listener, MemberHealth, Pool, Refusal, RequestTotals, Service,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Sources;
+use crate::parameters::Parameters;
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
@@ -175,31 +176,22 @@ fn build(sources: &Sources) -> Value {
     })
 }
 
-/// Whose past is asked for.
-#[derive(Deserialize)]
-pub(crate) struct Past {
-    /// None: all load balancers together.
-    lb: Option<String>,
-    protocol: Option<String>,
-    port: Option<u16>,
-}
-
-/// The last hour, by minute.
-pub(crate) async fn history(
-    State(sources): State<Arc<Sources>>,
-    Query(past): Query<Past>,
-) -> Response {
-    let lb = match past.lb.as_deref().map(LbId::parse) {
+/// The last hour, by minute: of a listener (`lb`, `protocol`, `port`), of a load balancer (`lb`), or
+/// of all together.
+pub(crate) async fn history(State(sources): State<Arc<Sources>>, asked: Parameters) -> Response {
+    let lb = match asked.find("lb").map(LbId::parse) {
         None => None,
         Some(Ok(lb)) => Some(lb.to_bits()),
         Some(Err(_)) => return crate::gone("load balancer"),
     };
+    let port = match asked.find("port").map(str::parse) {
+        None => None,
+        Some(Ok(port)) => Some(port),
+        Some(Err(_)) => return crate::gone("listener"),
+    };
     let selection = Selection {
         lb,
-        listener: past
-            .protocol
-            .map(|protocol| protocol.to_lowercase())
-            .zip(past.port),
+        listener: asked.find("protocol").map(str::to_lowercase).zip(port),
         ..Selection::default()
     };
     let answer = tokio::task::spawn_blocking(move || series(&sources, &selection)).await;
