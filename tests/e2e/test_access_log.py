@@ -15,6 +15,8 @@ import time
 import pytest
 
 from harness.certs import Authority, curl
+from harness.disk import Disk
+from harness.gateway import Gateway
 from harness.prometheus import parse
 from harness.tools import find
 from harness.wait import until
@@ -469,3 +471,78 @@ def test_metrics_tell_of_the_log(gateway, shop):
     assert [value for name, _, value in samples if name == "clb_access_log_rows_total"] == [5]
     dropped = {labels["reason"]: value for name, labels, value in samples if name == "clb_access_log_dropped_total"}
     assert dropped == {"ring": 0, "disk": 0, "target": 0}
+
+
+def _dropped(gateway):
+    samples, _ = parse(gateway.admin("/metrics").body.decode())
+    return {labels["reason"]: value for name, labels, value in samples if name == "clb_access_log_dropped_total"}
+
+
+def _ask(front, count, host):
+    """The statuses of requests over one connection."""
+    client = http.client.HTTPConnection(*front, timeout=10)
+    statuses = set()
+    for _ in range(count):
+        client.request("GET", "/flood", headers={"Host": host, "User-Agent": "a" * 200})
+        answer = client.getresponse()
+        answer.read()
+        statuses.add(answer.status)
+    client.close()
+    return statuses
+
+
+def test_a_disk_that_stands_still_holds_nobody_up(tmp_path, request):
+    """The thread that writes waits in the kernel; rings run full, rows are counted, all else goes on."""
+    disk = Disk(tmp_path / "disk.img", tmp_path / "gateway" / "state" / "access-log")
+    request.addfinalizer(disk.close)
+    gateway = Gateway(tmp_path / "gateway", {"limits": {"access_log_ring": 65536}})
+    request.addfinalizer(gateway.close)
+    request.node.gateways = [gateway]
+    gateway.start()
+    shop = Shop(gateway, gateway.api())
+    request.addfinalizer(shop.web.close)
+    get(shop.front, "a.com", "/before")
+    with disk.frozen():
+        # The journal is due within a second; from then on the thread takes nothing.
+        def stands_still():
+            before = _dropped(gateway)["ring"]
+            assert _ask(shop.front, 500, "b.com") == {404}
+            return _dropped(gateway)["ring"] == before + 500
+
+        until(stands_still, "nothing is taken from a full ring")
+        assert gateway.api().call("DescribeLoadBalancers", {})["code"] == 0
+        # A query does not wait for it either, and finds what there was before.
+        assert shop.rows({"http_host": "a.com"})[0] == 1
+    get(shop.front, "a.com", "/after")
+    assert shop.rows({"http_host": "a.com"})[0] == 2
+    total = shop.rows()[0]
+    samples, _ = parse(gateway.admin("/metrics").body.decode())
+    served = sum(value for name, _, value in samples if name == "clb_requests_total")
+    assert total + _dropped(gateway)["ring"] == served
+    assert gateway.stop() == 0
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up(new_gateway):
+    gateway = new_gateway({"access_log": {"file": "pipe"}})
+    os.mkfifo(gateway.folder / "pipe")
+    gateway.launch()
+    assert gateway.wait_exit() != 0
+    assert "access_log.file" in gateway.log()
+    reader = os.open(gateway.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        gateway.start()
+        shop = Shop(gateway, gateway.api())
+        until(lambda: _ask(shop.front, 500, "b.com") == {404} and _dropped(gateway)["target"] > 0, "the pipe is full")
+        # Whoever reads again gets whole lines again.
+        lines = b""
+        def read():
+            nonlocal lines
+            with contextlib.suppress(BlockingIOError):
+                lines += os.read(reader, 1 << 20)
+            return b"/again" in lines and lines.endswith(b"\n")
+        while not read():
+            get(shop.front, "a.com", "/again")
+        assert all(line.startswith(b"127.0.0.1 - - [") and line.endswith(b"\"") for line in lines.splitlines() if b"/again" in line)
+        shop.web.close()
+    finally:
+        os.close(reader)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustix::fs::OFlags;
 
 use crate::format::Shown;
 use crate::row::{Number, Row};
@@ -44,6 +45,8 @@ pub(crate) struct Open {
     targets: Targets,
     file: Option<File>,
     lines: Vec<u8>,
+    /// The file ends in the middle of a line.
+    is_cut: bool,
     syslog: Option<UdpSocket>,
     zone: TimeZone,
     rule: fn(u64) -> String,
@@ -73,6 +76,7 @@ impl Open {
             targets,
             file,
             lines: Vec::new(),
+            is_cut: false,
             syslog,
             zone,
             rule,
@@ -121,13 +125,32 @@ impl Open {
     /// Writes the lines that wait.
     ///
     /// # Errors
-    /// As of [`take`](Self::take).
+    /// As of [`take`](Self::take); `WouldBlock` for a pipe that is full.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let lines = std::mem::take(&mut self.lines);
-        match &mut self.file {
-            Some(file) if !lines.is_empty() => file.write_all(&lines),
-            _ => Ok(()),
+        let mut lines = std::mem::take(&mut self.lines);
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        if lines.is_empty() {
+            return Ok(());
         }
+        if self.is_cut {
+            lines.insert(0, b'\n');
+        }
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    let (done, left) = rest.split_at_checked(written).unwrap_or((rest, b""));
+                    self.is_cut = done.last() != Some(&b'\n');
+                    rest = left;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Opens the file anew if its name has another one now, or none: whoever rotates it renames it.
@@ -143,6 +166,7 @@ impl Open {
             .is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
         if !is_same {
             self.file = Some(open(path)?);
+            self.is_cut = false;
         }
         Ok(())
     }
@@ -153,6 +177,9 @@ fn open(path: &Path) -> io::Result<File> {
         .append(true)
         .create(true)
         .mode(0o640)
+        // A pipe that nobody reads is an error at once, and one that is full loses lines: neither
+        // may hold up the rows that come after.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
 }
 
@@ -206,6 +233,42 @@ mod tests {
         open.follow().unwrap();
         let lines = |path| fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&old), lines(&path)), (1, 2));
+    }
+
+    #[test]
+    fn a_full_pipe_loses_lines_and_goes_on_with_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::from_bits_truncate(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let targets = Targets {
+            file: Some((path.clone(), FileFormat::Combined)),
+            syslog: None,
+        };
+        let nobody = Open::new(targets.clone(), TimeZone::UTC, name, "h").unwrap_err();
+        assert_eq!(nobody.raw_os_error(), Some(6), "ENXIO");
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let mut reader = options.open(&path).unwrap();
+        let mut open = Open::new(targets, TimeZone::UTC, name, "h").unwrap();
+        let lines = |rows: usize, open: &mut Open| {
+            (0..rows).try_for_each(|_| open.take(&row()))?;
+            open.flush()
+        };
+        let full = (0..100).find_map(|_| lines(1_000, &mut open).err());
+        assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
+        let mut read = vec![0; 1 << 20];
+        let mut take = || {
+            let length = io::Read::read(&mut reader, &mut read).unwrap();
+            String::from_utf8(read[..length].to_vec()).unwrap()
+        };
+        let first = take();
+        lines(1, &mut open).unwrap();
+        let (all, last) = (first.clone() + &take(), first.lines().next().unwrap());
+        assert_eq!(all.lines().last(), Some(last));
+        assert!(all.ends_with('\n'));
     }
 
     #[test]

@@ -520,7 +520,7 @@ pub const KEYS: &[Key] = &[
         "access_log.file",
         Kind::Text,
         "\"\"",
-        "A file that gets a line for each request besides; whoever rotates it renames it, and a second later there is a new one. Empty: none.",
+        "A file that gets a line for each request besides; whoever rotates it renames it, and a second later there is a new one. A pipe loses lines while it is full. Empty: none.",
     ),
     now(
         "access_log.format",
