@@ -23,7 +23,7 @@ from .workloads import HTTP, HTTPS, TCP, UDP, Workload, paired_rounds
 PEERS = {"https": " and HAProxy", "udp": ""}
 KINDS = ("floor", "clbd", "nginx", "haproxy")
 WORKLOADS = {"http": HTTP, "https": HTTPS, "tcp": TCP, "udp": UDP}
-SPECIAL = {"http": ["idle", "change"], "https": ["flood"], "tcp": ["idle"], "udp": ["sessions"]}
+SPECIAL = {"http": ["idle", "change", "scrape"], "https": ["flood"], "tcp": ["idle"], "udp": ["sessions"]}
 """What `--only` knows beside the workloads."""
 FIXED_RATE = 10_000
 CHANGE_RATE = 8_000
@@ -229,6 +229,13 @@ def measure(what, options, stack):
         report.add_changes(runs, len(setups["many"].rules), bench.change_rate, options.change_seconds)
         # A reload may fail requests: that is what is measured. Undisturbed nothing may fail.
         failures += sum(run.failures(run.calm) for run in runs)
+    if "scrape" in SPECIAL[what] and (not chosen or "scrape" in chosen):
+        print("scrapes under load", file=sys.stderr, flush=True)
+        for proxy in proxies:
+            if isinstance(proxy, Clbd):
+                run = special.scrapes(bench, again(proxy), setups["many"], options.change_rounds, options.change_seconds)
+                report.add_scrapes(run, len(setups["many"].rules), bench.change_rate, options.change_seconds)
+                failures += sum(found["failures"] for found in run.calm + run.scraped)
     return report.text(), results, proxies, facts, failures
 
 

@@ -183,6 +183,19 @@ class Report:
         self.lines += ["Elsewhere: at a listener that only accepts, which has the idle time of the proxy's core. What the same flood costs there is no proxy's.", ""]
         self._causes("Failures", ((run.name, run.all()) for run in runs))
 
+    def add_scrapes(self, run, rules, rate, seconds):
+        self.lines += [f"## clbd's metrics scraped with {rules:,} rules, while {rate:,} requests/s run", ""]
+        rows = []
+        for title, figure in (("p99", "p99_us"), ("p99.9", "p999_us")):
+            calm, scraped = ([found[figure] for found in runs] for runs in (run.calm, run.scraped))
+            rows.append((title, f"{median(calm) / 1000:.2f} → {median(scraped) / 1000:.2f}", Ratio(scraped, calm), len(calm)))
+        self.lines += table(["", "ms, undisturbed → with a scrape", "ratio of the two", "n"], rows)
+        self.lines += [
+            f"Each run lasts {seconds:g} s, with one scrape in its middle or none; all of clbd's threads have one core. "
+            f"A scrape took {median(run.took):.0f} ms (longest {max(run.took):.0f}) for {run.size / 1e6:.1f} MB, beside the requests.",
+            "",
+        ]
+
     def add_changes(self, runs, rules, rate, seconds):
         self.lines += [f"## One rule added to {rules:,}, while {rate:,} requests/s run", ""]
         rows = []

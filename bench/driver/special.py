@@ -1,4 +1,4 @@
-"""Idle connections, and a change of the configuration under load."""
+"""Idle connections, and under load: a change of the configuration, and scrapes of the metrics."""
 
 import contextlib
 import time
@@ -149,3 +149,32 @@ def _change(bench, proxy, run, number):
     if answers:
         run.answered.append(max(0, by_new[0] - answers[-1]) / 1e6)
     run.control.append((proxy.control_time() - used) * 1000)
+
+
+class ScrapeRun:
+    """clbd's rounds: pairs of an undisturbed run and one with a scrape of /metrics in its middle."""
+
+    def __init__(self):
+        self.calm, self.scraped = [], []
+        self.took = []
+        """Milliseconds from the request to the last octet."""
+        self.size = 0
+        """Octets of the last one."""
+
+
+def scrapes(bench, proxy, setup, rounds, seconds):
+    """Asks for the metrics of many rules while requests run."""
+    run = ScrapeRun()
+
+    def scrape():
+        begin = time.monotonic_ns()
+        run.size = len(proxy.gateway.admin("/metrics", timeout=60).body)
+        run.took.append((time.monotonic_ns() - begin) / 1e6)
+
+    with contextlib.ExitStack() as stack:
+        proxy.start(stack, bench, setup, stack.enter_context(bench.folder_for("scrape")))
+        for number in range(rounds):
+            # The undisturbed one first and last in turn.
+            for disturbed in (False, True) if number % 2 == 0 else (True, False):
+                (run.scraped if disturbed else run.calm).append(_load(bench, proxy, seconds, scrape if disturbed else None))
+    return run

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,8 +14,10 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::metrics::Metrics;
 
@@ -22,6 +25,8 @@ use crate::metrics::Metrics;
 const CONNECTIONS: usize = 256;
 /// A request's head is complete after this time; also the longest pause between two requests.
 const HEAD: Duration = Duration::from_secs(60);
+/// The priority of a scrape (nice(2)): a tenth of a core where a worker wants all of it.
+const PRIORITY: i32 = 10;
 
 /// The admin address can not be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,7 @@ struct Sources {
     metrics: Arc<Metrics>,
     ready: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
+    scrapes: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -63,8 +69,8 @@ impl Admin {
         self.address
     }
 
-    /// Serves for as long as the future is polled; `more` are routes beside those of this crate. `/readyz` says no until `ready` is true and
-    /// again once `stop` is.
+    /// Serves for as long as the future is polled; `more` are routes beside those of this crate.
+    /// `/readyz` says no until `ready` is true and again once `stop` is.
     pub async fn serve(
         self,
         metrics: Arc<Metrics>,
@@ -80,6 +86,7 @@ impl Admin {
                 metrics,
                 ready,
                 stop,
+                scrapes: Arc::new(Semaphore::new(1)),
             })
             .merge(more);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -119,11 +126,30 @@ async fn readyz(State(sources): State<Sources>) -> Response {
 }
 
 async fn scrape(State(sources): State<Sources>) -> Response {
-    match sources.metrics.text() {
-        Ok(text) => {
+    // One after the other, so that a second scraper does not take a second core from the workers.
+    let _turn = sources.scrapes.acquire().await;
+    let metrics = sources.metrics;
+    match aside(move || metrics.text()).await {
+        Ok(Ok(text)) => {
             let form = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, form)], text).into_response()
         }
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// Runs something long in a thread of its own that leaves the core to a worker who wants it.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, result) = oneshot::channel();
+    // Of its own, for a thread can lower its priority and not raise it again.
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            // It fails only where priorities are not allowed at all.
+            let _ = setpriority_process(Some(gettid()), PRIORITY);
+            // Whoever asked may have gone.
+            let _ = done.send(work());
+        })?;
+    result.await.map_err(io::Error::other)
 }
