@@ -4,6 +4,8 @@ mod backends;
 mod redirects;
 mod rules;
 
+use std::collections::HashSet;
+
 use clb_actions::form::Pair;
 use clb_model::Family;
 
@@ -76,6 +78,7 @@ pub fn plan(running: Option<&LoadBalancer>, wanted: &LoadBalancer) -> Vec<Step> 
         lb: running.map(|lb| lb.id.as_str()),
         steps: Vec::new(),
         last: Vec::new(),
+        anew: HashSet::new(),
     };
     match running {
         Some(running) => match new_needed(running, wanted) {
@@ -156,6 +159,9 @@ struct Plan<'a> {
     steps: Vec<Step>,
     /// What is deleted because nobody wants it any more comes after what takes its place.
     last: Vec<Step>,
+    /// The ids of listeners and rules that this plan makes anew: what is called later in it can not
+    /// know what they will be.
+    anew: HashSet<&'a str>,
 }
 
 /// Differences of settings: what to send, and in words.
@@ -234,7 +240,7 @@ impl<'a> Plan<'a> {
         let wanted = self.wanted;
         self.attributes(running, name);
         self.redirects_removed(running, name);
-        let mut pairs: Vec<(&Listener, &Listener)> = Vec::new();
+        let mut pairs: Vec<(&'a Listener, &'a Listener)> = Vec::new();
         for old in &running.listeners {
             let place = |new: &&Listener| new.same_port(old, wanted.family);
             let new = wanted.listeners.iter().find(place);
@@ -244,6 +250,7 @@ impl<'a> Plan<'a> {
                     let what = format!("{name}: {}", words(old));
                     let call = self.delete_listener(old);
                     self.step('-', new.place, what, call);
+                    self.anew.insert(&old.id);
                 }
                 None => {
                     let what = format!("{name}: {}", words(old));
@@ -337,7 +344,7 @@ impl<'a> Plan<'a> {
         self.backends(&what, &[], &listener.backends, None);
     }
 
-    fn change_listener(&mut self, name: &str, old: &Listener, new: &Listener) {
+    fn change_listener(&mut self, name: &str, old: &'a Listener, new: &'a Listener) {
         let what = format!("{name}: {}", words(new));
         let kind = Kinds::of(self.wanted.family, new.protocol);
         let (sent, changed) = differences(LISTENER, Some(kind), &old.settings, &new.settings);

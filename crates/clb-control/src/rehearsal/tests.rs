@@ -438,6 +438,49 @@ proptest! {
     }
 }
 
+#[test]
+fn a_redirect_from_or_to_a_rule_that_is_made_anew() {
+    let file = |target: &str, source: &str| {
+        format!(
+            r#"
+[[load_balancers]]
+name = "one"
+forward = "application"
+[[load_balancers.listeners]]
+protocol = "http"
+load_balancer_port = 80
+[[load_balancers.listeners.rules]]
+domain = "a.com"
+url = "/"
+{target}
+[[load_balancers.listeners]]
+protocol = "http"
+load_balancer_port = 81
+[[load_balancers.listeners.rules]]
+domain = "a.com"
+url = "/"
+{source}
+"#
+        )
+    };
+    // No Action takes it back.
+    let probed = "http_check_domain = \"probe.example\"";
+    block_on(async {
+        let stage = stage();
+        for (target, source) in [
+            (probed, probed),
+            ("", "rewrite_port = 80"),
+            (probed, ""),
+            ("", "rewrite_port = 80"),
+            ("", probed),
+            ("", "rewrite_port = 80"),
+        ] {
+            check(&stage, &file(target, source)).await;
+        }
+        stage.end().await;
+    });
+}
+
 async fn ids(stage: &Stage) -> BTreeMap<String, String> {
     let mut ids = BTreeMap::new();
     for lb in running(stage).await {

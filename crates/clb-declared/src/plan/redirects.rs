@@ -56,6 +56,10 @@ impl Plan<'_> {
     ) -> Option<Call> {
         let (from_listener, from) = find(running, source.0, &source.1)?;
         let (to_listener, to) = find(running, to.port.get(), &to.key())?;
+        let ids = [&from_listener.id, &from.id, &to_listener.id, &to.id];
+        if ids.iter().any(|id| self.anew.contains(id.as_str())) {
+            return None;
+        }
         let fixed = [
             ("loadBalancerId", self.lb?),
             ("sourceuListenerId", from_listener.id.as_str()),

@@ -8,8 +8,8 @@ use crate::fields::{Absent, RULE};
 use crate::order;
 use crate::shape::{Listener, Rule, RuleKey};
 
-impl Plan<'_> {
-    pub(super) fn rules(&mut self, name: &str, old: &Listener, new: &Listener) {
+impl<'a> Plan<'a> {
+    pub(super) fn rules(&mut self, name: &str, old: &'a Listener, new: &Listener) {
         let there: HashMap<RuleKey, &Rule> =
             old.rules.iter().map(|rule| (rule.key(), rule)).collect();
         let unset: BTreeSet<RuleKey> = new
@@ -41,6 +41,7 @@ impl Plan<'_> {
                 };
                 let what = format!("{name}: {} ({why})", rule_words(rule));
                 self.step('-', new.place, what, call);
+                self.anew.insert(&rule.id);
             } else if !wanted.contains(&key) {
                 self.step_last(format!("{name}: {}", rule_words(rule)), call);
             }
