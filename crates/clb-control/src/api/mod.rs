@@ -38,7 +38,7 @@ use clb_actions::params::Params;
 use clb_actions::request::{Admitted, Gatekeeper, Received};
 use clb_actions::table::{ActionSpec, Kind};
 use clb_actions::{ApiError, envelope};
-use clb_model::{LbId, Nonce, UnixMillis};
+use clb_model::{Command, LbId, Nonce, UnixMillis};
 use clb_snapshot::Board;
 use clb_store::AuditEntry;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -257,8 +257,11 @@ impl Api {
                 *audit = None;
                 tracing::info!(
                     action = wish.action,
+                    lb = load_balancers(params, &executed.command),
+                    listener = params.text("listenerId"),
+                    rule = params.text("locationId"),
                     key = %wish.key,
-                    client = %wish.client,
+                    client = (!wish.client.is_empty()).then_some(wish.client),
                     task = %executed.task,
                     "change accepted"
                 );
@@ -318,6 +321,18 @@ struct Wish<'a> {
     nonce: Option<Nonce>,
     key: &'a str,
     client: &'a str,
+}
+
+/// Which load balancers a change is about, for the log.
+fn load_balancers(params: &Params, command: &Command) -> String {
+    if let Command::CreateLoadBalancers(made) = command {
+        let ids: Vec<String> = made.ids.iter().map(ToString::to_string).collect();
+        return ids.join(" ");
+    }
+    match params.text("loadBalancerId") {
+        Some(id) => id.to_owned(),
+        None => params.texts("loadBalancerIds").join(" "),
+    }
 }
 
 /// What is stored with a change, so that the request can not come again after a restart.
