@@ -12,7 +12,7 @@ use clb_snapshot::{Listener, Pool, Service};
 use serde_json::{Value, json};
 
 use crate::Sources;
-use crate::overview::{Requests, health_word};
+use crate::overview::Requests;
 use crate::parameters::Parameters;
 
 /// The listener and the pool with this key, and what it is called.
@@ -70,7 +70,7 @@ pub(crate) async fn backends(State(sources): State<Arc<Sources>>, asked: Paramet
             "address": member.addr.to_string(),
             "instance": machines.get(&member.binding).map(|name| name.to_string()),
             "weight": member.weight.get(),
-            "state": health_word(member.health),
+            "state": member.health.word(),
             "health": reports.get(&member.binding).map(report),
             "active": member.live.active(),
             "opened": totals.opened,

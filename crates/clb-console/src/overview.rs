@@ -9,9 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use clb_model::{Family, LbId, LoadBalancerType};
 use clb_monitor::{Metric, Period, Selection};
-use clb_snapshot::{
-    DURATION_BOUNDS, Listener, MemberHealth, Pool, Refusal, RequestTotals, Service,
-};
+use clb_snapshot::{DURATION_BOUNDS, Listener, Refusal, RequestTotals, Service};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -47,28 +45,6 @@ impl From<&RequestTotals> for Requests {
     }
 }
 
-/// The word for a state of health.
-pub(crate) fn health_word(health: MemberHealth) -> &'static str {
-    match health {
-        MemberHealth::Off => "unchecked",
-        MemberHealth::Detecting { founding: true } => "founding",
-        MemberHealth::Detecting { founding: false } => "detecting",
-        MemberHealth::Healthy => "healthy",
-        MemberHealth::Unhealthy => "unhealthy",
-    }
-}
-
-/// All pools of a listener.
-pub(crate) fn pools(listener: &Listener) -> impl Iterator<Item = &Arc<Pool>> {
-    let (pool, router) = match &listener.service {
-        Service::Pool(pool) => (Some(pool), None),
-        Service::Rules(router) => (None, Some(router)),
-    };
-    let rules = router.into_iter().flat_map(|router| router.iter());
-    pool.into_iter()
-        .chain(rules.map(|route| &route.value.rule().pool))
-}
-
 /// What a listener shows.
 fn listener_figures(listener: &Listener) -> Value {
     let totals = listener.live.totals();
@@ -80,9 +56,9 @@ fn listener_figures(listener: &Listener) -> Value {
             requests.add(&route.value.rule().pool.requests().totals());
         }
     }
-    for pool in pools(listener) {
+    for pool in listener.service.pools() {
         for member in pool.view().members() {
-            *states.entry(health_word(member.health)).or_insert(0) += 1;
+            *states.entry(member.health.word()).or_insert(0) += 1;
             backends.insert(member.addr);
         }
     }

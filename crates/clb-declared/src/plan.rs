@@ -13,7 +13,7 @@ use backends::Pool;
 pub(crate) use redirects::find;
 
 use crate::fields::{Absent, Field, Kinds, LISTENER, LOAD_BALANCER};
-use crate::shape::{Listener, LoadBalancer, Place, Settings, protocol_word};
+use crate::shape::{Listener, LoadBalancer, Place, Settings};
 
 /// One difference, and the call that removes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -379,9 +379,5 @@ fn is_same(old: &Listener, new: &Listener) -> bool {
 }
 
 fn words(listener: &Listener) -> String {
-    format!(
-        "listener {} {}",
-        protocol_word(listener.protocol),
-        listener.port
-    )
+    format!("listener {} {}", listener.protocol.word(), listener.port)
 }

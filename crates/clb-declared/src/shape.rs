@@ -157,14 +157,3 @@ impl Listener {
         self.port == other.port && (family == Family::Classic || is_udp(self) == is_udp(other))
     }
 }
-
-/// `http`, `https`, `tcp`, `udp`: `protocol` as a file has it.
-#[must_use]
-pub const fn protocol_word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Https => "https",
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
-}

@@ -6,7 +6,7 @@ use clb_model::{Family, LoadBalancerType, Weight};
 use sha2::{Digest as _, Sha256};
 
 use crate::fields::{Absent, Field, LISTENER, LOAD_BALANCER, RULE};
-use crate::shape::{Backend, LoadBalancer, Rule, Settings, protocol_word};
+use crate::shape::{Backend, LoadBalancer, Rule, Settings};
 
 /// `[[load_balancers]]` of a file. Keys that have their defaults are left out.
 #[must_use]
@@ -67,7 +67,7 @@ impl Writer {
         self.backends(&lb.backends);
         for listener in &lb.listeners {
             self.out.push_str("\n[[load_balancers.listeners]]\n");
-            self.text("protocol", protocol_word(listener.protocol));
+            self.text("protocol", listener.protocol.word());
             self.number("load_balancer_port", listener.port);
             self.settings(LISTENER, &listener.settings);
             self.backends(&listener.backends);

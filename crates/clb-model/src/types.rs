@@ -213,6 +213,17 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// What it is called in clb.toml, in stored series and as `protocolType` of the API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
     /// The API's number.
     #[must_use]
     pub const fn number(self) -> i64 {

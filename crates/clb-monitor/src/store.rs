@@ -111,21 +111,12 @@ pub(crate) struct Identity {
     backend: Option<SocketAddr>,
 }
 
-fn word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Https => "https",
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
-}
-
 impl Identity {
     pub(crate) fn listener(listener: &Listener) -> Self {
         Self {
             lb: listener.lb.to_bits(),
             level: Level::Listener,
-            protocol: word(listener.protocol),
+            protocol: listener.protocol.word(),
             listen_port: listener.addr.port(),
             domain: String::new(),
             url: String::new(),
@@ -562,7 +553,7 @@ pub(crate) fn points(
         while let Some(row) = rows.next()? {
             wanted.insert(row.get(0)?, requests_only);
             lbs.insert(row.get(1)?);
-            sums.counts_packets |= row.get::<_, String>(2)? == word(Protocol::Udp);
+            sums.counts_packets |= row.get::<_, String>(2)? == Protocol::Udp.word();
         }
     }
     let mut statement = connection.prepare_cached(

@@ -17,6 +17,18 @@ pub enum MemberHealth {
 }
 
 impl MemberHealth {
+    /// What it is called in labels of metrics and in the console.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "unchecked",
+            Self::Detecting { founding: true } => "founding",
+            Self::Detecting { founding: false } => "detecting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+
     /// Whether new sessions may go there, weight aside, while the pool has a choice.
     #[must_use]
     pub const fn may_serve(self) -> bool {

@@ -22,6 +22,17 @@ pub enum Service {
 }
 
 impl Service {
+    /// All pools: the one, or those of all rules.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let (pool, router) = match self {
+            Self::Pool(pool) => (Some(pool), None),
+            Self::Rules(router) => (None, Some(router)),
+        };
+        let rules = router.into_iter().flat_map(|router| router.iter());
+        pool.into_iter()
+            .chain(rules.map(|route| &route.value.rule().pool))
+    }
+
     /// The one pool, if there is one.
     #[must_use]
     pub fn pool(&self) -> Option<&Arc<Pool>> {

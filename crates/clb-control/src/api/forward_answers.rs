@@ -4,9 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use clb_model::{
-    Binding, Env, HealthCheck, Listener, PoolSettings, Port, ProbeMethod, Protocol, Rule,
-};
+use clb_model::{Binding, Env, HealthCheck, Listener, PoolSettings, Port, ProbeMethod, Rule};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -105,16 +103,6 @@ impl RedirectTo {
     }
 }
 
-/// `protocolType`
-const fn protocol_type(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Https => "https",
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
-}
-
 fn expire(settings: &PoolSettings) -> u16 {
     settings
         .session_expire
@@ -139,7 +127,7 @@ impl ForwardListenerRow {
         Self {
             load_balancer_port: listener.port.get(),
             protocol: listener.protocol.number(),
-            protocol_type: protocol_type(listener.protocol),
+            protocol_type: listener.protocol.word(),
             listener_id: listener.id.to_string(),
             tls: listener.tls.map(TlsRow::from),
             listener_name: listener.name.clone(),
@@ -227,7 +215,7 @@ impl ListenerBackends {
         Self {
             load_balancer_port: listener.port.get(),
             protocol: listener.protocol.number(),
-            protocol_type: protocol_type(listener.protocol),
+            protocol_type: listener.protocol.word(),
             listener_id: listener.id.to_string(),
             pools,
         }

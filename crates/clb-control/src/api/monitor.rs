@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use clb_actions::params::Params;
 use clb_actions::recorded_rules::{ALL_METRICS, Dimensions, PRIVATE};
 use clb_actions::{ApiError, envelope};
-use clb_model::{Listener, LoadBalancer, LoadBalancerType, Owner, PoolKey, Port, Protocol, Rule};
+use clb_model::{Listener, LoadBalancer, LoadBalancerType, Owner, PoolKey, Port, Rule};
 use clb_monitor::{Metric, Period, Selection};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -203,21 +203,12 @@ fn load_balancer<'v>(
     }
 }
 
-fn word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Https => "https",
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
-}
-
 fn is(listener: &Listener, selection: &Selection) -> bool {
     let (protocol, port) = match &selection.listener {
         Some((protocol, port)) => (protocol, *port),
         None => return false,
     };
-    word(listener.protocol) == protocol && listener.port.get() == port
+    listener.protocol.word() == protocol && listener.port.get() == port
 }
 
 fn is_selected(rule: &Rule, selection: &Selection) -> bool {

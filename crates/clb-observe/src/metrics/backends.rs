@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use clb_snapshot::{Listener, Member, MemberHealth, Pool, Service};
+use clb_snapshot::{Listener, Member};
 
 use super::{Labels, MetricsSettings, Writer, listener_labels};
 
@@ -26,35 +26,13 @@ impl Backend {
     fn add(&mut self, member: &Member) {
         let totals = member.live.totals();
         self.weight += u64::from(member.weight.get());
-        *self.states.entry(health_word(member.health)).or_default() += 1;
+        *self.states.entry(member.health.word()).or_default() += 1;
         self.active += member.live.active();
         self.opened += totals.opened;
         self.failed += totals.failed;
         self.bytes_in += totals.bytes_in;
         self.bytes_out += totals.bytes_out;
     }
-}
-
-/// The word for a state of health.
-pub(crate) fn health_word(health: MemberHealth) -> &'static str {
-    match health {
-        MemberHealth::Off => "unchecked",
-        MemberHealth::Detecting { founding: true } => "founding",
-        MemberHealth::Detecting { founding: false } => "detecting",
-        MemberHealth::Healthy => "healthy",
-        MemberHealth::Unhealthy => "unhealthy",
-    }
-}
-
-/// All pools of a listener.
-fn pools(listener: &Listener) -> impl Iterator<Item = &Arc<Pool>> {
-    let (pool, router) = match &listener.service {
-        Service::Pool(pool) => (Some(pool), None),
-        Service::Rules(router) => (None, Some(router)),
-    };
-    let rules = router.into_iter().flat_map(|router| router.iter());
-    pool.into_iter()
-        .chain(rules.map(|route| &route.value.rule().pool))
 }
 
 /// Writes them; how many were left out.
@@ -66,7 +44,7 @@ pub(super) fn write(
     let (mut all, mut left_out) = (Vec::new(), 0);
     for listener in listeners {
         let mut backends: BTreeMap<SocketAddr, Backend> = BTreeMap::new();
-        for pool in pools(listener) {
+        for pool in listener.service.pools() {
             for member in pool.view().members() {
                 backends.entry(member.addr).or_default().add(member);
             }
