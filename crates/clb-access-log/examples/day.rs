@@ -39,7 +39,7 @@ fn start(dir: &std::path::Path) -> Result<AccessLog, Box<dyn Error>> {
     };
     let domain = |number: u32| Some(Arc::from(format!("www{number}.example.com")));
     let names = Box::new(domain);
-    Ok(AccessLog::start(
+    let log = AccessLog::start(
         dir,
         settings,
         1,
@@ -47,7 +47,9 @@ fn start(dir: &std::path::Path) -> Result<AccessLog, Box<dyn Error>> {
         None,
         |rule| rule.to_string(),
         "bench",
-    )?)
+    )?;
+    log.open()?;
+    Ok(log)
 }
 
 fn fill(log: &AccessLog, rows: u64, end: u64) -> Result<(), Box<dyn Error>> {

@@ -10,13 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::journal::Journal;
 use crate::query::{Page, Query, Source, run};
 use crate::ring::Sender;
 use crate::row::Row;
-use crate::segments::Segments;
 use crate::targets::Targets;
-use crate::writer::{Shared, Writer, lock, open_targets};
+use crate::writer::{Order, Shared, Sink, Writer, lock};
 
 /// How long a query waits for the rows that are in the rings, should the disk be slow.
 const FRESH: Duration = Duration::from_secs(2);
@@ -87,8 +85,9 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens what is in the folder, which is made if it is not there, and starts the thread. `rule`
-    /// shows the number of a rule as its id.
+    /// Makes the folder if it is not there, and starts the thread. Rows wait, as far as there is
+    /// room, until the folder is [opened](Self::open). `rule` shows the number of a rule as its
+    /// id.
     ///
     /// # Errors
     /// [`AccessLogError`]
@@ -101,27 +100,21 @@ impl AccessLog {
         rule: fn(u64) -> String,
         hostname: &str,
     ) -> Result<Self, AccessLogError> {
-        let folder = |source| AccessLogError::Folder {
-            folder: dir.to_owned(),
-            source,
-        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
-            .map_err(folder)?;
-        let segments = Segments::open(dir).map_err(folder)?;
-        let (journal, data) = Journal::open(dir, segments.next()).map_err(folder)?;
-        let targets = open_targets(settings.targets.clone(), rule, hostname)?;
+            .map_err(|source| AccessLogError::Folder {
+                folder: dir.to_owned(),
+                source,
+            })?;
         let ring_bytes = settings.ring_bytes;
         let shared = Arc::new(Shared::new(settings));
         let bell = &shared.bell;
         let rings = (0..workers).map(|_| Sender::new(ring_bytes, bell));
         let (senders, rings): (Vec<_>, Vec<_>) = rings.unzip();
-        let files = (segments, journal, targets);
         let shown = (rule, hostname);
-        let mut writer = Writer::new(&shared, rings, files, (names, observer), shown);
-        writer.recover(&data);
+        let writer = Writer::new(&shared, rings, dir, (names, observer), shown);
         let thread = thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || writer.run())
@@ -135,6 +128,38 @@ impl AccessLog {
                 .collect(),
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Opens what is in the folder, and the extra targets; at the start, and again when a process
+    /// to which they were [handed over](Self::hand_over) has gone. One process at a time.
+    ///
+    /// # Errors
+    /// [`AccessLogError`]
+    pub fn open(&self) -> Result<(), AccessLogError> {
+        let (done, is_done) = sync_channel(1);
+        self.order(Order::Open(done));
+        let gone = |_| AccessLogError::Thread(io::Error::other("it has ended"));
+        is_done.recv().map_err(gone)?
+    }
+
+    /// Writes down what there is and leaves the folder and the targets to another process; `sink`
+    /// takes what is recorded from now on. Rows that it does not take wait, as far as there is
+    /// room.
+    pub fn hand_over(&self, sink: Sink) {
+        let (done, is_done) = sync_channel(1);
+        self.order(Order::HandOver(sink, done));
+        // An error means that the thread has ended and all is written down.
+        let _ = is_done.recv();
+    }
+
+    /// Takes rows in from another process's [sink](Self::hand_over).
+    pub fn take_in(&self, rows: Vec<u8>) {
+        self.order(Order::TakeIn(rows));
+    }
+
+    fn order(&self, order: Order) {
+        lock(&self.shared.orders).push(order);
+        self.shared.bell.wake();
     }
 
     /// A worker's end of its ring, once.

@@ -20,7 +20,9 @@ fn settings() -> Settings {
 
 fn start(dir: &Path, settings: Settings) -> AccessLog {
     let show = |rule: u64| rule.to_string();
-    AccessLog::start(dir, settings, 2, Box::new(domain), None, show, "gate").unwrap()
+    let log = AccessLog::start(dir, settings, 2, Box::new(domain), None, show, "gate").unwrap();
+    log.open().unwrap();
+    log
 }
 
 fn send(sender: &mut Sender, numbers: std::ops::Range<u64>) {
@@ -158,4 +160,62 @@ fn a_reload_switches_the_log_and_its_file() {
     send(&mut sender, 0..3);
     log.stop();
     assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 3);
+}
+
+/// A log that waits for the folder of another one.
+fn waiting(dir: &Path) -> Arc<AccessLog> {
+    let show = |rule: u64| rule.to_string();
+    let other = |number: u32| Some(format!("other-{number}").into());
+    let log = AccessLog::start(dir, settings(), 2, Box::new(other), None, show, "gate");
+    Arc::new(log.unwrap())
+}
+
+#[test]
+fn another_process_goes_on_with_the_folder_and_gets_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (start(dir.path(), settings()), waiting(dir.path()));
+    let mut sender = old.sender(0).unwrap();
+    send(&mut sender, 0..20_000);
+    let to = Arc::clone(&new);
+    old.hand_over(Box::new(move |rows| {
+        assert!(rows.len() < 64 * 1024);
+        to.take_in(rows.to_vec());
+        Ok(())
+    }));
+    // Both record, and the folder is opened a little later.
+    send(&mut sender, 20_000..30_000);
+    send(&mut new.sender(1).unwrap(), 30_000..30_100);
+    new.open().unwrap();
+    send(&mut sender, 30_100..30_200);
+    old.stop();
+    let page = new.query(&all(Vec::new())).unwrap();
+    assert_eq!(sent(&page), (0..30_200).collect::<Vec<_>>());
+    // With the domains that their numbers had where they come from.
+    let theirs = Condition::Text(Text::ServerName, b"2.example.com".to_vec(), true);
+    let ours = Condition::Text(Text::ServerName, b"other-2".to_vec(), true);
+    let count = |condition| new.query(&all(vec![condition])).unwrap().total;
+    let seconds = |numbers: std::ops::Range<u64>| numbers.filter(|n| n % 3 == 1).count() as u64;
+    assert_eq!(count(ours), seconds(30_000..30_100));
+    assert_eq!(count(theirs), seconds(0..30_000) + seconds(30_100..30_200));
+    new.stop();
+    assert_eq!(start(dir.path(), settings()).figures().rows, 30_200);
+}
+
+#[test]
+fn a_successor_that_goes_away_leaves_the_folder_to_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = start(dir.path(), settings());
+    let mut sender = old.sender(0).unwrap();
+    send(&mut sender, 0..10_000);
+    old.hand_over(Box::new(|_| Err(io::ErrorKind::BrokenPipe.into())));
+    send(&mut sender, 10_000..10_100);
+    let new = waiting(dir.path());
+    new.open().unwrap();
+    send(&mut new.sender(0).unwrap(), 10_100..10_200);
+    new.stop();
+    old.open().unwrap();
+    send(&mut sender, 10_200..10_300);
+    let page = old.query(&all(Vec::new())).unwrap();
+    assert_eq!(sent(&page), (0..10_300).collect::<Vec<_>>());
+    assert_eq!(old.figures().dropped_disk, 0);
 }

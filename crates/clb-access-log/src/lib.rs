@@ -27,3 +27,4 @@ pub use query::{Condition, Page, Query};
 pub use ring::Sender;
 pub use row::{Number, Protocol, Reason, Row, Text, name_number};
 pub use targets::{FileFormat, Targets};
+pub use writer::Sink;

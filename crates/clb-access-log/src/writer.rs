@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,11 @@ use crate::targets::{Open, Targets};
 const BLOCK_ROWS: usize = 8_192;
 /// Octets of rows after which a block is closed whatever it has.
 const BLOCK_BYTES: usize = 8 * 1024 * 1024;
+/// Octets of rows that wait at most while there is no folder to write them to.
+const MOST_WAITING: usize = 4 * BLOCK_BYTES;
+/// Octets after which no more rows are sent away together; the last of them may go beyond it, by
+/// 16 KiB at most.
+const AWAY_BYTES: usize = 32 * 1024;
 /// Numbers of the largest block whose room is kept.
 const MOST_ROOM: usize = 4 * BLOCK_ROWS * NUMBERS;
 /// A block spans no more time, so that what is old can be removed.
@@ -45,6 +51,29 @@ const KNOWN_DOMAINS: usize = 65_536;
 /// How often a failure is logged.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
+/// Takes rows that are written one after the other, each with its domain.
+pub type Sink = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
+
+/// What the thread is to do besides.
+pub(crate) enum Order {
+    /// Open the folder.
+    Open(SyncSender<Result<(), AccessLogError>>),
+    /// Leave the folder and the targets to another process.
+    HandOver(Sink, SyncSender<()>),
+    /// Take rows in that another process has had.
+    TakeIn(Vec<u8>),
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::HandOver(..) => "HandOver",
+            Self::TakeIn(_) => "TakeIn",
+        })
+    }
+}
+
 /// The rows that can be asked for.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -62,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) notable: Mutex<Notable>,
     /// With whether they are new.
     pub(crate) settings: Mutex<(Settings, bool)>,
+    /// What the thread is to do besides.
+    pub(crate) orders: Mutex<Vec<Order>>,
     /// Whom to tell that the rings have been emptied.
     pub(crate) waiting: Mutex<Vec<SyncSender<()>>>,
     pub(crate) stops: AtomicBool,
@@ -85,13 +116,22 @@ pub(crate) fn open_targets(
         .map_err(|error| AccessLogError::Target(if has_file { "file" } else { "syslog" }, error))
 }
 
+/// What is open in the folder and elsewhere.
+pub(crate) struct Disk {
+    segments: Segments,
+    journal: Journal,
+    targets: Open,
+}
+
 /// The thread's own.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     rings: Vec<Consumer<u8>>,
-    segments: Segments,
-    journal: Journal,
-    targets: Open,
+    dir: PathBuf,
+    /// None while another process has the folder.
+    disk: Option<Disk>,
+    /// Where rows go meanwhile.
+    away: Option<Sink>,
     names: Names,
     observer: Option<Observer>,
     domains: HashMap<u32, Arc<str>>,
@@ -111,6 +151,27 @@ pub(crate) struct Writer {
     complained: Option<Instant>,
 }
 
+fn keep(shared: &Shared) -> Keep {
+    let (settings, _) = &*lock(&shared.settings);
+    Keep {
+        retention: settings.retention,
+        max_bytes: settings.max_bytes,
+    }
+}
+
+/// Rows that were written one after the other; `each` is shown every one.
+fn read_rows<'d>(mut data: &'d [u8], mut each: impl FnMut(&'d [u8])) -> Chunk {
+    let mut chunk = Chunk::default();
+    loop {
+        let whole = data;
+        let Some(row) = Row::read(&mut data) else {
+            return chunk;
+        };
+        chunk.push(&row);
+        each(whole);
+    }
+}
+
 impl Shared {
     /// Nothing was counted yet.
     pub(crate) fn new(settings: Settings) -> Self {
@@ -121,6 +182,7 @@ impl Shared {
             state: Mutex::default(),
             notable: Mutex::default(),
             settings: Mutex::new((settings, false)),
+            orders: Mutex::default(),
             waiting: Mutex::default(),
             stops: AtomicBool::new(false),
             written: AtomicU64::new(0),
@@ -131,20 +193,20 @@ impl Shared {
 }
 
 impl Writer {
-    /// Nothing is read or written yet.
+    /// Nothing is read or written before it is told to [open](Order::Open) the folder.
     pub(crate) fn new(
         shared: &Arc<Shared>,
         rings: Vec<Consumer<u8>>,
-        (segments, journal, targets): (Segments, Journal, Open),
+        dir: &Path,
         (names, observer): (Names, Option<Observer>),
         (rule, hostname): (fn(u64) -> String, &str),
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             rings,
-            segments,
-            journal,
-            targets,
+            dir: dir.to_owned(),
+            disk: None,
+            away: None,
             names,
             observer,
             domains: HashMap::new(),
@@ -160,20 +222,118 @@ impl Writer {
         }
     }
 
-    /// Takes in what the last run has left.
-    pub(crate) fn recover(&mut self, journal: &[u8]) {
-        let mut chunk = Chunk::default();
-        let mut data = journal;
-        while let Some(row) = Row::read(&mut data) {
-            chunk.push(&row);
-        }
+    /// Opens the folder and takes in what the last one who had it has left.
+    ///
+    /// # Errors
+    /// [`AccessLogError`]; nothing is open then.
+    pub(crate) fn open(&mut self) -> Result<(), AccessLogError> {
+        let folder = |source| AccessLogError::Folder {
+            folder: self.dir.clone(),
+            source,
+        };
+        let segments = Segments::open(&self.dir).map_err(folder)?;
+        let (journal, rows) = Journal::open(&self.dir, segments.next()).map_err(folder)?;
+        let targets = lock(&self.shared.settings).0.targets.clone();
+        let targets = open_targets(targets, self.rule, &self.hostname)?;
+        let chunk = read_rows(&rows, |_| {});
         let mut state = lock(&self.shared.state);
-        state.blocks = self.segments.blocks().cloned().collect();
-        state.bytes = self.segments.bytes();
+        state.blocks = segments.blocks().cloned().collect();
+        state.bytes = segments.bytes();
+        self.journaled = 0;
         if chunk.rows > 0 {
-            state.open.push(Arc::new(chunk));
+            state.open.insert(0, Arc::new(chunk));
             self.journaled = 1;
         }
+        drop(state);
+        self.disk = Some(Disk {
+            segments,
+            journal,
+            targets,
+        });
+        self.away = None;
+        Ok(())
+    }
+
+    /// Writes everything down and leaves the folder to another process; rows go there from now on.
+    fn hand_over(&mut self, sink: Sink) {
+        self.drain();
+        self.write_journal();
+        self.flush_targets();
+        self.disk = None;
+        // What the journal has is the other's now.
+        let mut state = lock(&self.shared.state);
+        let journaled = self.journaled.min(state.open.len());
+        state.open.drain(..journaled);
+        drop(state);
+        self.journaled = 0;
+        self.away = Some(sink);
+    }
+
+    fn follow_orders(&mut self) {
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        for order in orders {
+            // Whoever has stopped waiting does not want to know.
+            match order {
+                Order::Open(done) => drop(done.try_send(self.open())),
+                Order::HandOver(sink, done) => {
+                    self.hand_over(sink);
+                    let _ = done.try_send(());
+                }
+                Order::TakeIn(rows) => self.take_in(&rows),
+            }
+        }
+    }
+
+    /// Takes rows in that another process has had.
+    fn take_in(&mut self, rows: &[u8]) {
+        let mut shown = Vec::new();
+        let chunk = read_rows(rows, |whole| shown.push(whole));
+        for whole in shown {
+            self.look_at(&chunk, whole, true);
+        }
+        let count = chunk.rows as u64;
+        self.shared.written.fetch_add(count, Ordering::Relaxed);
+        if chunk.rows > 0 {
+            self.add(chunk);
+        }
+    }
+
+    /// Sends the open rows to the process that has the folder now; they stay while it does not
+    /// take them.
+    fn send_away(&mut self) {
+        let Some(sink) = &mut self.away else {
+            return;
+        };
+        let chunks = std::mem::take(&mut lock(&self.shared.state).open);
+        let mut sent = 0;
+        let mut some = Vec::new();
+        for chunk in &chunks {
+            let mut rows = chunk.rows();
+            let result = loop {
+                some.clear();
+                while some.len() < AWAY_BYTES
+                    && let Some(row) = rows.next()
+                {
+                    row.write(&mut some);
+                }
+                match some.is_empty() {
+                    true => break Ok(()),
+                    false => {
+                        if let Err(error) = sink(&some) {
+                            break Err(error);
+                        }
+                    }
+                }
+            };
+            if let Err(error) = result {
+                self.complain("the successor does not take rows of the access log", &error);
+                break;
+            }
+            sent += 1;
+        }
+        let mut state = lock(&self.shared.state);
+        let rest = chunks.into_iter().skip(sent);
+        state.open = rest.chain(std::mem::take(&mut state.open)).collect();
     }
 
     pub(crate) fn run(mut self) {
@@ -184,6 +344,8 @@ impl Writer {
             let stops = self.shared.stops.load(Ordering::Acquire);
             let waiting = std::mem::take(&mut *lock(&self.shared.waiting));
             let is_busy = self.drain();
+            self.follow_orders();
+            self.send_away();
             waiting.into_iter().for_each(|done| {
                 // Whoever has stopped waiting has its answer without.
                 let _ = done.try_send(());
@@ -207,7 +369,8 @@ impl Writer {
     fn sleep(&self) {
         self.shared.bell.will_sleep(true);
         let is_quiet = self.rings.iter().all(|ring| ring.slots() == 0)
-            && lock(&self.shared.waiting).is_empty();
+            && lock(&self.shared.waiting).is_empty()
+            && lock(&self.shared.orders).is_empty();
         if is_quiet {
             thread::park_timeout(JOURNAL);
         }
@@ -226,7 +389,8 @@ impl Writer {
             return false;
         }
         self.usual = rows.len();
-        let has_targets = self.observer.is_some() || self.targets.targets() != &Targets::default();
+        // Whoever has the folder has the targets, too.
+        let wants_all = self.away.is_none() && (self.observer.is_some() || self.has_targets());
         let mut chunk = Chunk::default();
         let mut looked_at = Vec::new();
         let (mut data, mut last_name) = (rows.as_slice(), 0);
@@ -239,7 +403,7 @@ impl Writer {
                     names.push(front.name);
                 }
                 chunk.has(&front);
-                if has_targets || notable.wants(&front) {
+                if wants_all || notable.wants(&front) {
                     looked_at.push((front.time, whole));
                 }
             }
@@ -251,7 +415,7 @@ impl Writer {
         // The workers' rows one among the other.
         looked_at.sort_by_key(|(time, _)| *time);
         for (_, whole) in looked_at {
-            self.look_at(&chunk, whole, has_targets);
+            self.look_at(&chunk, whole, wants_all);
         }
         self.shared
             .written
@@ -263,20 +427,29 @@ impl Writer {
     }
 
     /// What is done with a row besides.
-    fn look_at(&mut self, chunk: &Chunk, mut whole: &[u8], has_targets: bool) {
+    fn look_at(&mut self, chunk: &Chunk, mut whole: &[u8], wants_all: bool) {
         let Some(row) = Row::read(&mut whole) else {
             return;
         };
         let row = chunk.named(row);
         lock(&self.shared.notable).see(&row);
+        if !wants_all {
+            return;
+        }
         if let Some(observer) = &mut self.observer
             && !row.text(Text::Trace).is_empty()
         {
             observer(&row);
         }
-        if has_targets && let Err(error) = self.targets.take(&row) {
+        let taken = self.disk.as_mut().map(|disk| disk.targets.take(&row));
+        if let Some(Err(error)) = taken {
             self.target_failed(&error);
         }
+    }
+
+    fn has_targets(&self) -> bool {
+        let disk = self.disk.as_ref();
+        disk.is_some_and(|disk| disk.targets.targets() != &Targets::default())
     }
 
     fn domain(&mut self, number: u32) -> Arc<str> {
@@ -310,27 +483,44 @@ impl Writer {
         }
     }
 
-    /// Makes a block of what is open.
+    /// Makes a block of what is open; without a folder, loses what is too much.
     fn close(&mut self) {
+        let Some(disk) = &mut self.disk else {
+            return self.lose_oldest();
+        };
         let chunks = lock(&self.shared.state).open.clone();
-        let keep = self.keep();
+        let keep = keep(&self.shared);
         let rows = in_order(&chunks, std::mem::take(&mut self.room));
-        let written = self.segments.append(&rows, &keep);
+        let written = disk.segments.append(&rows, &keep);
         let lost = rows.len() as u64;
         self.room = rows.into_numbers();
         {
             let mut state = lock(&self.shared.state);
             state.open.drain(..chunks.len());
-            state.blocks = self.segments.blocks().cloned().collect();
-            state.bytes = self.segments.bytes();
+            state.blocks = disk.segments.blocks().cloned().collect();
+            state.bytes = disk.segments.bytes();
         }
+        disk.journal.begin(disk.segments.next());
+        self.journaled = 0;
         if let Err(error) = written {
             self.shared.dropped_disk.fetch_add(lost, Ordering::Relaxed);
             self.complain("the access log can not be written, rows are lost", &error);
         }
-        self.journal.begin(self.segments.next());
-        self.journaled = 0;
         self.keep_room(chunks);
+    }
+
+    /// There is no folder to write to, for a moment or for a successor that has gone.
+    fn lose_oldest(&mut self) {
+        let mut state = lock(&self.shared.state);
+        let mut octets: usize = state.open.iter().map(|chunk| chunk.data.len()).sum();
+        let mut lost = 0;
+        while octets > MOST_WAITING {
+            let chunk = state.open.remove(0);
+            octets -= chunk.data.len();
+            lost += chunk.rows as u64;
+        }
+        drop(state);
+        self.shared.dropped_disk.fetch_add(lost, Ordering::Relaxed);
     }
 
     /// Keeps the room of what is in a block now, but for what was unusually large.
@@ -351,14 +541,6 @@ impl Writer {
         }
     }
 
-    fn keep(&self) -> Keep {
-        let (settings, _) = &*lock(&self.shared.settings);
-        Keep {
-            retention: settings.retention,
-            max_bytes: settings.max_bytes,
-        }
-    }
-
     fn keep_house(&mut self) {
         let now = Instant::now();
         if now >= self.journal_due {
@@ -373,6 +555,9 @@ impl Writer {
     }
 
     fn write_journal(&mut self) {
+        let Some(disk) = &mut self.disk else {
+            return;
+        };
         let chunks = lock(&self.shared.state).open.clone();
         let mut fresh = Vec::new();
         // With the domains in them: numbers mean nothing after a restart.
@@ -384,7 +569,7 @@ impl Writer {
         if fresh.is_empty() {
             return;
         }
-        match self.journal.append(&fresh) {
+        match disk.journal.append(&fresh) {
             Ok(()) => self.journaled = chunks.len(),
             // They are still in memory, and the next second tries again.
             Err(error) => self.complain("the access log's journal can not be written", &error),
@@ -392,16 +577,20 @@ impl Writer {
     }
 
     fn flush_targets(&mut self) {
-        if let Err(error) = self.targets.flush() {
+        if let Some(Err(error)) = self.disk.as_mut().map(|disk| disk.targets.flush()) {
             self.target_failed(&error);
         }
-        if let Err(error) = self.targets.follow() {
+        self.follow_target();
+    }
+
+    fn follow_target(&mut self) {
+        if let Some(Err(error)) = self.disk.as_mut().map(|disk| disk.targets.follow()) {
             self.complain("access_log.file can not be opened anew", &error);
         }
     }
 
     fn expire(&mut self) {
-        let (keep, now) = (self.keep(), now_us());
+        let (keep, now) = (keep(&self.shared), now_us());
         let first = lock(&self.shared.state)
             .open
             .first()
@@ -409,10 +598,13 @@ impl Writer {
         if first.is_some_and(|first| now.saturating_sub(first) > BLOCK_SPAN_US) {
             self.close();
         }
-        self.segments.expire(now, &keep);
+        let Some(disk) = &mut self.disk else {
+            return;
+        };
+        disk.segments.expire(now, &keep);
         let mut state = lock(&self.shared.state);
-        state.blocks = self.segments.blocks().cloned().collect();
-        state.bytes = self.segments.bytes();
+        state.blocks = disk.segments.blocks().cloned().collect();
+        state.bytes = disk.segments.bytes();
     }
 
     /// Takes over what [`AccessLog::reload`] has brought.
@@ -424,18 +616,22 @@ impl Writer {
                 false => return,
             }
         };
-        if *self.targets.targets() != settings.targets {
+        let is_open = self
+            .disk
+            .as_ref()
+            .map(|disk| disk.targets.targets().clone());
+        if is_open.is_some_and(|open| open != settings.targets) {
             match open_targets(settings.targets, self.rule, &self.hostname) {
                 Ok(targets) => {
                     self.flush_targets();
-                    self.targets = targets;
+                    if let Some(disk) = &mut self.disk {
+                        disk.targets = targets;
+                    }
                 }
                 Err(error) => tracing::error!("SIGHUP: the old target stays: {error}"),
             }
         }
-        if let Err(error) = self.targets.follow() {
-            self.complain("access_log.file can not be opened anew", &error);
-        }
+        self.follow_target();
         self.expire();
     }
 

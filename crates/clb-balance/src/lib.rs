@@ -18,5 +18,5 @@ pub use cookie::{
 pub use cursor::Cursor;
 pub use ip_hash::{ClientHash, IpHash};
 pub use least_conn::{LeastConn, Member};
-pub use persistence::Persistence;
+pub use persistence::{Persistence, Remembered};
 pub use sequence::{Occurrences, Sequence};

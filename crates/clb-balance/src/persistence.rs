@@ -42,6 +42,21 @@ struct Shard<P> {
     oldest_ms: AtomicU64,
 }
 
+/// An entry, as another process is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembered<P> {
+    /// The pool.
+    pub pool: P,
+    /// The client.
+    pub client: IpAddr,
+    /// The member that it belongs to.
+    pub member: u64,
+    /// How long it was not here, milliseconds.
+    pub unused_ms: u64,
+    /// After how much of that it is forgotten, milliseconds.
+    pub expire_ms: u64,
+}
+
 type Key<P> = (P, IpAddr);
 
 /// Entries by key and in order of last use.
@@ -131,6 +146,50 @@ impl<P: Copy + Eq + Hash> Persistence<P> {
                 break;
             }
         }
+        self.settle(shard, &table, before);
+        drop(table);
+        while self.len() > self.limit && self.evict_oldest() {}
+    }
+
+    /// Calls `tell` with every entry that was used at or after `since_ms` and is not over at
+    /// `now_ms`; for another process that goes on with the table. Shards are told one after the
+    /// other, each under its lock.
+    pub fn tell(&self, since_ms: u64, now_ms: u64, mut tell: impl FnMut(Remembered<P>)) {
+        for shard in &self.shards {
+            let table = shard.lock();
+            let mut next = table.newest;
+            while let Some(entry) = table.entries.get(next)
+                && entry.used_ms >= since_ms
+            {
+                next = entry.older;
+                let unused_ms = now_ms.saturating_sub(entry.used_ms);
+                if unused_ms < entry.expire_ms {
+                    let (pool, client) = entry.key;
+                    tell(Remembered {
+                        pool,
+                        client,
+                        member: entry.member,
+                        unused_ms,
+                        expire_ms: entry.expire_ms,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes in what another process has [told](Self::tell), unless the client was here since.
+    pub fn remember(&self, told: Remembered<P>, now_ms: u64) {
+        let used_ms = now_ms.saturating_sub(told.unused_ms);
+        let key = (told.pool, told.client.to_canonical());
+        let Some(shard) = self.shard(&key).filter(|_| self.limit > 0) else {
+            return;
+        };
+        let mut table = shard.lock();
+        if table.get(&key).is_some_and(|known| known.used_ms > used_ms) {
+            return;
+        }
+        let before = table.entries.len();
+        table.put_in_order(key, told.member, used_ms, told.expire_ms);
         self.settle(shard, &table, before);
         drop(table);
         while self.len() > self.limit && self.evict_oldest() {}
@@ -233,6 +292,42 @@ impl<P: Copy + Eq + Hash> Table<P> {
         }
     }
 
+    /// As [`put`](Self::put), at its place in the order of last use. Quick for one that is among
+    /// the oldest or the newest.
+    fn put_in_order(&mut self, key: Key<P>, member: u64, used_ms: u64, expire_ms: u64) {
+        self.put(key, member, used_ms, expire_ms);
+        let slot = self.newest;
+        let older_than_it = |entry: Option<&Entry<P>>| entry.is_none_or(|e| e.used_ms <= used_ms);
+        let before = self.entries.get(slot).map_or(NONE, |entry| entry.older);
+        if older_than_it(self.entries.get(before)) {
+            return;
+        }
+        self.unlink(slot);
+        // What is told comes with the newest first, so its place is at the old end.
+        let mut newer = self.oldest;
+        while let Some(entry) = self.entries.get(newer)
+            && entry.used_ms <= used_ms
+        {
+            newer = entry.newer;
+        }
+        self.link_before(slot, newer);
+    }
+
+    /// Puts an entry right before a newer one.
+    fn link_before(&mut self, slot: usize, newer: usize) {
+        let older = self.entries.get(newer).map_or(NONE, |entry| entry.older);
+        if let Some(entry) = self.entries.get_mut(slot) {
+            (entry.older, entry.newer) = (older, newer);
+        }
+        if let Some(entry) = self.entries.get_mut(newer) {
+            entry.older = slot;
+        }
+        match self.entries.get_mut(older) {
+            Some(entry) => entry.newer = slot,
+            None => self.oldest = slot,
+        }
+    }
+
     fn remove_key(&mut self, key: &Key<P>) {
         if let Some(&slot) = self.by_key.get(key) {
             self.remove(slot);
@@ -321,6 +416,60 @@ mod tests {
         assert_eq!(known(&table, 1, 30_000, 59_998), Some(7));
         assert_eq!(known(&table, 1, 30_000, 89_998), None);
         assert!(table.is_empty());
+    }
+
+    proptest! {
+        /// Another process knows what this one knew, in the same order, whatever it knew before.
+        #[test]
+        fn what_is_told_is_remembered_with_its_age(
+            uses in prop::collection::vec((0u32..30, 0u64..3, 0u64..1000), 1..80),
+            newer in prop::collection::vec((0u32..30, 0u64..1000), 0..10),
+            since in 0u64..1200,
+        ) {
+            let mut uses = uses;
+            uses.sort_by_key(|(_, _, at)| *at);
+            let (one, other) = (Persistence::new(20), Persistence::new(20));
+            for (number, member, at) in &uses {
+                bind(&one, *number, *member, 600, *at);
+            }
+            // Another epoch: this one's 1000 is the other's 5000.
+            let mut newer = newer;
+            newer.sort_by_key(|(_, at)| *at);
+            for (number, at) in &newer {
+                bind(&other, *number, 9, 10_000, 5_000 + at);
+            }
+            let mut told = Vec::new();
+            one.tell(since, 1_000, |entry| told.push(entry));
+            for entry in &told {
+                other.remember(*entry, 5_000);
+            }
+            prop_assert!(other.len() <= 20);
+            // Most recently used, of both.
+            let mut last: HashMap<u32, (u64, u64, u64)> = HashMap::new();
+            let table = one.shards[0].lock();
+            for (_, entry) in &table.entries {
+                if entry.used_ms >= since && entry.used_ms + 600 > 1_000 {
+                    let IpAddr::V4(address) = entry.key.1 else { continue };
+                    let number = u32::from(address) - 0x0a00_0000;
+                    last.insert(number, (4_000 + entry.used_ms, entry.member, 600));
+                }
+            }
+            prop_assert_eq!(told.len(), last.len());
+            for (number, at) in newer {
+                last.insert(number, (5_000 + at, 9, 10_000));
+            }
+            let mut expected: Vec<_> = last.into_iter().map(|(number, (at, ..))| (at, number)).collect();
+            expected.sort_unstable();
+            let kept = expected.len().saturating_sub(20);
+            let table = other.shards[0].lock();
+            let (mut next, mut order) = (table.oldest, Vec::new());
+            while let Some(entry) = table.entries.get(next) {
+                order.push(entry.used_ms);
+                next = entry.newer;
+            }
+            let ages: Vec<u64> = expected.iter().skip(kept).map(|(at, _)| *at).collect();
+            prop_assert_eq!(order, ages);
+        }
     }
 
     #[test]

@@ -149,6 +149,7 @@ fn assemble(
                 .filter(|time| !time.is_zero()),
             udp_idle: duration(root, "timeouts.udp_idle")?,
             drain: duration(root, "timeouts.drain")?,
+            drain_idle: duration(root, "timeouts.drain_idle")?,
             task: duration(root, "timeouts.task")?,
         },
         http: Http {

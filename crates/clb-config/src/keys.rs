@@ -438,6 +438,12 @@ pub const KEYS: &[Key] = &[
         "What connections get when their backend, listener or the gateway goes; \"0s\" resets at once.",
     ),
     now(
+        "timeouts.drain_idle",
+        DURATION_OR_NONE,
+        "\"2s\"",
+        "How long an HTTP connection that waits for a request when its listener or the gateway goes may still bring one, which is answered; closing it at once would fail a request on its way.",
+    ),
+    now(
         "timeouts.task",
         DURATION,
         "\"60s\"",

@@ -284,6 +284,8 @@ pub struct Timeouts {
     pub udp_idle: Duration,
     /// 0 resets at once.
     pub drain: Duration,
+    /// `drain_idle`
+    pub drain_idle: Duration,
     /// Until a task is in force.
     pub task: Duration,
 }

@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::clock::Clock;
 use handle::{Reply, Request};
 
-pub use handle::{EngineHandle, ExecuteError, Executed, Shared, WaitError};
+pub use handle::{AfterRest, EngineHandle, ExecuteError, Executed, Shared, WaitError};
 
 /// Requests that one group commit takes at most.
 const GROUP: usize = 256;
@@ -94,6 +94,8 @@ pub struct Engine {
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
     nonces: BTreeSet<Nonce>,
+    /// Another process has changed the store: what is known here is no longer true.
+    is_outdated: bool,
     /// Ends that the store did not take yet.
     ends: VecDeque<(TaskId, Result<(), String>)>,
     next_prune: UnixMillis,
@@ -112,6 +114,16 @@ struct Group {
     replies: Vec<(Reply, Executed)>,
     told: Vec<oneshot::Sender<()>>,
     ends: Vec<(TaskId, Result<(), String>)>,
+}
+
+/// What to do after a request.
+enum Then {
+    Next,
+    Stop,
+    Rest {
+        rests: oneshot::Sender<()>,
+        wake: mpsc::Receiver<AfterRest>,
+    },
 }
 
 impl Engine {
@@ -137,6 +149,7 @@ impl Engine {
             next_prune: UnixMillis(0),
             clock,
             nonces: loaded.nonces.into_iter().collect(),
+            is_outdated: false,
             ends: VecDeque::new(),
         };
         (
@@ -162,31 +175,64 @@ impl Engine {
                 self.requests.recv_timeout(Duration::from_secs(1)).ok()
             };
             let mut group = Group::default();
-            let mut stop = false;
+            let mut then = Then::Next;
             while let Some((task, result)) = self.ends.pop_front() {
                 self.end(&mut group, task, result);
             }
             let mut next = first;
             while let Some(request) = next {
-                stop |= self.take(&mut group, request);
-                next = if stop || group.transactions.len() >= GROUP {
+                then = self.take(&mut group, request);
+                next = if !matches!(then, Then::Next) || group.transactions.len() >= GROUP {
                     None
                 } else {
                     self.requests.try_recv().ok()
                 };
             }
             self.commit(group);
-            self.prune();
-            if stop {
+            let ends = match then {
+                Then::Next => {
+                    self.prune();
+                    false
+                }
+                Then::Stop => true,
+                Then::Rest { rests, wake } => {
+                    // Whoever asked has gone if nobody wakes it.
+                    let _ = rests.send(());
+                    let goes_on = wake.recv() == Ok(AfterRest::GoOn);
+                    if goes_on {
+                        self.look_at_store();
+                    }
+                    !goes_on
+                }
+            };
+            if ends {
                 self.shared.ended.send_replace(true);
                 return;
             }
         }
     }
 
-    /// Takes one request; true when it is the last.
-    fn take(&mut self, group: &mut Group, request: Request) -> bool {
+    /// After a rest: another process may have written meanwhile.
+    fn look_at_store(&mut self) {
+        self.is_outdated |= self.store.is_outdated().unwrap_or_else(|error| {
+            tracing::error!(%error, "the store can not be read");
+            true
+        });
+        if self.is_outdated {
+            tracing::error!(
+                "another process has changed the state: no change is accepted until clbd is started anew"
+            );
+        }
+    }
+
+    /// Takes one request; what to do after it.
+    fn take(&mut self, group: &mut Group, request: Request) -> Then {
         match request {
+            Request::Execute { reply, .. } if self.is_outdated => {
+                let message = "another process has changed the state; clbd must be started anew";
+                let error = ExecuteError::Unavailable(message.to_owned());
+                drop(reply.send(Err(error)));
+            }
             Request::Execute {
                 command,
                 nonce,
@@ -218,9 +264,10 @@ impl Engine {
                 });
                 drop(reply.send(found));
             }
-            Request::Stop => return true,
+            Request::Stop => return Then::Stop,
+            Request::Rest { rests, wake } => return Then::Rest { rests, wake },
         }
-        false
+        Then::Next
     }
 
     fn execute(
@@ -339,7 +386,7 @@ impl Engine {
     /// Removes the results of old tasks from the store, a few at a time.
     fn prune(&mut self) {
         let now = self.clock.unix();
-        if now < self.next_prune {
+        if now < self.next_prune || self.is_outdated {
             return;
         }
         self.next_prune = UnixMillis(now.0 + i64::try_from(PRUNE_EVERY.as_millis()).unwrap_or(0));

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod clock;
 pub mod declared;
 pub mod engine;
+mod handover;
 pub mod rehearsal;
 pub mod tls;
 
@@ -35,9 +36,9 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use api::{Answered, Api, ApiLimits, ApiServer, Prices, RECORD_READERS};
-use applier::{Applier, ApplierParts, ApplierSettings, MemberReport, Order, Stats};
+use applier::{Applier, ApplierParts, ApplierSettings, MemberReport, Order, Stats, Succession};
 use clock::Clock;
-use engine::{Engine, EngineHandle, ExecuteError};
+use engine::{AfterRest, Engine, EngineHandle, ExecuteError};
 
 /// What clb.toml says to the control plane.
 #[derive(Debug)]
@@ -92,11 +93,14 @@ pub struct Control {
     declaring: Mutex<()>,
     stats: Arc<Stats>,
     threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    /// Wakes the engine from the rest that it has while another process may take over.
+    rest: std::sync::Mutex<Option<std::sync::mpsc::Sender<AfterRest>>>,
 }
 
 impl Control {
     /// Loads the state and starts to bring it into force. The caller holds the folder's lock.
-    /// `store_key` is what `[store] key_file` holds; `records` is what the API answers from besides.
+    /// `store_key` is what `[store] key_file` holds; `records` is what the API answers from besides;
+    /// `succession` is there when another process hands over what it serves.
     ///
     /// # Errors
     /// [`StartError`]
@@ -107,6 +111,7 @@ impl Control {
         board: Arc<Board>,
         clock: Arc<dyn Clock>,
         records: Records,
+        succession: Option<Succession>,
     ) -> Result<Self, StartError> {
         let mut store =
             SqliteStore::open(state_dir, store_key)?.with_audit_entries(settings.audit_entries);
@@ -141,6 +146,7 @@ impl Control {
             live,
             state,
             settings: settings.applier,
+            succession,
         });
         let (ready_in, ready) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -175,6 +181,7 @@ impl Control {
             declaring: Mutex::new(()),
             stats,
             threads: std::sync::Mutex::new(threads),
+            rest: std::sync::Mutex::default(),
         })
     }
 
@@ -271,6 +278,7 @@ impl Control {
             let _ = drained.await;
         }
         self.engine.stop();
+        self.wake_engine(AfterRest::End);
         let threads = {
             let threads = self.threads.lock();
             std::mem::take(&mut *threads.unwrap_or_else(std::sync::PoisonError::into_inner))

@@ -145,6 +145,10 @@ impl Store for MemoryStore {
         Revision(self.revision)
     }
 
+    fn is_outdated(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     fn load(&mut self, kind: Kind) -> Result<Vec<Object>, StoreError> {
         self.first(kind, usize::MAX)
     }

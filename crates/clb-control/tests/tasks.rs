@@ -113,6 +113,7 @@ impl Bench {
             Arc::clone(&board),
             clock,
             Records::default(),
+            None,
         )
         .unwrap();
         Self { control, board }

@@ -55,7 +55,8 @@ impl Accepted {
 }
 
 /// Takes the worker's socket of a listener and accepts on it until it is
-/// [stopped](Running::stop); then calls `stopped`. Must be called within the worker's local
+/// [stopped](Running::stop), then closes it or [gives it back](Board::hand_over); then calls
+/// `stopped`. Must be called within the worker's local
 /// runtime.
 ///
 /// # Errors
@@ -122,6 +123,11 @@ impl<S: Fn(Accepted, &ListenerCell)> Acceptor<S> {
             }
         }
         match socket.into_std() {
+            Ok(socket) if self.worker.board().is_handing_over() => {
+                // What waits in its queue is the next one's.
+                let listener = self.listener.get();
+                listener.sockets.put_tcp(self.worker.index(), socket);
+            }
             Ok(socket) => self.drain(&socket),
             Err(error) => tracing::warn!(%error, "a listening socket could not be drained"),
         }

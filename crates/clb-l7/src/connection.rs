@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     pub(crate) received: Vec<u8>,
     /// `received` has octets that were not looked at.
     is_fresh: bool,
+    /// It waits for a request although its listener has gone.
+    is_leaving: bool,
     pub(crate) scanner: HeadScanner,
     pub(crate) timers: Timers,
     pub(crate) admission: Admission,
@@ -140,6 +142,7 @@ impl Connection {
             seat: arrival.seat,
             received: Vec::new(),
             is_fresh: false,
+            is_leaving: false,
             scanner: HeadScanner::default(),
             timers: Timers::default(),
             admission: arrival.admission,
@@ -186,6 +189,7 @@ impl Connection {
     /// Waits for the next request and reads its head.
     async fn next(&mut self, patience: Duration) -> Next {
         self.is_fresh = !self.received.is_empty();
+        self.is_leaving = false;
         self.timers.clear_all();
         let patience = match self.is_fresh {
             true => self.local().settings().client_header,
@@ -230,8 +234,13 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        if self.service().is_draining() && self.received.is_empty() {
-            return Poll::Ready(Next::End);
+        if self.service().is_draining() && self.received.is_empty() && !self.is_leaving {
+            self.is_leaving = true;
+            let due = self
+                .local()
+                .now()
+                .checked_add(self.local().settings().drain_idle);
+            self.timers.advance(Wait::ClientRead, due);
         }
         self.seat.note(cx);
         self.timers.poll_overdue(cx).map(|_| self.too_late())

@@ -47,6 +47,16 @@ impl Timers {
         }
     }
 
+    /// Brings a deadline forward; one that comes earlier stays.
+    pub(crate) fn advance(&mut self, wait: Wait, due: Option<Instant>) {
+        if let Some(slot) = self.due.get_mut(wait as usize) {
+            *slot = match (*slot, due) {
+                (Some(old), Some(new)) => Some(old.min(new)),
+                (old, new) => old.or(new),
+            };
+        }
+    }
+
     /// Nothing is waited for on this side any more.
     pub(crate) fn clear(&mut self, wait: Wait) {
         self.set(wait, None);

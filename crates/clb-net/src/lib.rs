@@ -1,9 +1,10 @@
 //! Sockets: listening groups, resets, options, datagrams in batches, the process's descriptor
-//! limit.
+//! limit, and the channel over which sockets go to another process.
 //!
 //! This is the one crate that may hold `unsafe` code, each block with the reason why it is sound.
 //! All of it is in [`udp`]: calls that no safe wrapper has.
 
+mod channel;
 mod io;
 mod listen;
 mod options;
@@ -11,6 +12,7 @@ mod pipe;
 mod resources;
 pub mod udp;
 
+pub use channel::{Channel, MESSAGE_BYTES, MESSAGE_FILES};
 pub use io::{peek, recv, send, send_vectored};
 pub use listen::{BACKLOG, bind_listeners};
 pub use options::{

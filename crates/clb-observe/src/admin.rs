@@ -1,7 +1,8 @@
 //! The admin address: plain HTTP for operators.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -52,13 +53,20 @@ struct Sources {
 }
 
 impl Admin {
-    /// Binds the address.
+    /// Binds the address, unless its socket is `there`.
     ///
     /// # Errors
     /// [`AdminError`]
-    pub async fn bind(address: SocketAddr) -> Result<Self, AdminError> {
+    pub async fn bind(
+        address: SocketAddr,
+        there: Option<StdTcpListener>,
+    ) -> Result<Self, AdminError> {
         let error = |source| AdminError { address, source };
-        let socket = TcpListener::bind(address).await.map_err(error)?;
+        let socket = match there {
+            Some(socket) => TcpListener::from_std(socket),
+            None => TcpListener::bind(address).await,
+        };
+        let socket = socket.map_err(error)?;
         let address = socket.local_addr().map_err(error)?;
         Ok(Self { socket, address })
     }
@@ -69,7 +77,16 @@ impl Admin {
         self.address
     }
 
-    /// Serves for as long as the future is polled; `more` are routes beside those of this crate.
+    /// Another handle of its socket, for another process.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn socket(&self) -> io::Result<StdTcpListener> {
+        Ok(self.socket.as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// Serves until `leave` turns true, when all connections end after their answers: another
+    /// process has the socket. `more` are routes beside those of this crate.
     /// `/readyz` says no until `ready` is true and again once `stop` is.
     pub async fn serve(
         self,
@@ -77,6 +94,7 @@ impl Admin {
         more: Router,
         ready: watch::Receiver<bool>,
         stop: watch::Receiver<bool>,
+        mut leave: watch::Receiver<bool>,
     ) {
         let app = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
@@ -94,7 +112,11 @@ impl Admin {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            let stream = match self.socket.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = told(&mut leave) => return,
+            };
+            let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "the admin address can not accept a connection");
@@ -106,12 +128,27 @@ impl Admin {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+            let mut leave = leave.clone();
             tokio::spawn(async move {
+                let mut connection = std::pin::pin!(connection);
                 // An operator's browser that goes away is no event.
-                let _ = connection.await;
+                tokio::select! {
+                    _ = connection.as_mut() => {}
+                    () = told(&mut leave) => {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = connection.await;
+                    }
+                }
                 drop(place);
             });
         }
+    }
+}
+
+/// Waits until it is true; for ever when nobody is left to say so.
+async fn told(value: &mut watch::Receiver<bool>) {
+    if value.wait_for(|value| *value).await.is_err() {
+        std::future::pending().await
     }
 }
 

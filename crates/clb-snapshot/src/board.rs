@@ -50,6 +50,9 @@ pub struct PlaneSettings {
     pub passive_health: bool,
 }
 
+/// What is the oldest that another process hands over.
+const BEFORE_EPOCH: Duration = Duration::from_secs(24 * 3600);
+
 /// Lets one log line through in a while, over all workers, for what can happen ten thousand times
 /// a second.
 #[derive(Debug, Default)]
@@ -121,6 +124,7 @@ pub struct Board {
     settings_version: AtomicU64,
     connections: CachePadded<AtomicU64>,
     closing: AtomicBool,
+    handing_over: AtomicBool,
     epoch: Instant,
     cookie_key: OnceLock<CookieKey>,
     /// Clients that were turned away, by reason.
@@ -157,7 +161,8 @@ impl Board {
             settings_version: AtomicU64::new(0),
             connections: CachePadded::default(),
             closing: AtomicBool::new(false),
-            epoch: Instant::now(),
+            handing_over: AtomicBool::new(false),
+            epoch: epoch(),
             cookie_key: OnceLock::new(),
             refused: Refusals::default(),
             exhaustion_log: LogGate::default(),
@@ -319,11 +324,25 @@ impl Board {
         let _ = self.cookie_key.set(key);
     }
 
-    /// Milliseconds since the board was made, for everything that counts in monotonic time.
+    /// Milliseconds since a day before the board was made, for everything that counts in monotonic
+    /// time.
     #[must_use]
     pub fn millis_at(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.epoch);
         u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// From now on, workers give the sockets of listeners that leave the snapshot back to
+    /// [`Listener::sockets`](crate::Listener::sockets), with the UDP sessions, instead of closing
+    /// them; until this is called with false.
+    pub fn hand_over(&self, hands_over: bool) {
+        self.handing_over.store(hands_over, Ordering::Release);
+    }
+
+    /// Whether sockets are to be [given back](Self::hand_over).
+    #[must_use]
+    pub fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Acquire)
     }
 
     /// Tells the workers to return: they stop accepting and, with their runtimes, reset what is
@@ -345,6 +364,13 @@ impl Board {
             worker.wake.notify_one();
         }
     }
+}
+
+/// Some hours before now: what another process hands over is older than this one, and nothing that
+/// is timed lives longer.
+fn epoch() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(BEFORE_EPOCH).unwrap_or(now)
 }
 
 /// Counts one more if there are fewer than `limit`.

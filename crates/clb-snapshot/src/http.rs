@@ -13,6 +13,10 @@ pub struct HttpSettings {
     pub client_body: Duration,
     /// `timeouts.client_keepalive`: how long a client's connection may wait for its next request.
     pub client_keepalive: Duration,
+    /// `timeouts.drain_idle`: how long a connection that waits for a request when its listener goes
+    /// may still bring one. It is answered and the connection ends; closing it at once would fail
+    /// a request that is on its way.
+    pub drain_idle: Duration,
     /// `timeouts.backend_response`: until the head of an answer, between two reads of its body,
     /// and between two writes of a request that the backend does not take (504).
     pub backend_response: Duration,
@@ -65,6 +69,7 @@ impl Default for HttpSettings {
             client_header: Duration::from_secs(60),
             client_body: Duration::from_secs(60),
             client_keepalive: Duration::from_secs(75),
+            drain_idle: Duration::from_secs(2),
             backend_response: Duration::from_secs(60),
             backend_keepalive: Duration::from_secs(60),
             tunnel_idle: Duration::from_secs(900),

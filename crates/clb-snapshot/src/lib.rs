@@ -34,7 +34,7 @@ pub use clb_model::PoolKey;
 pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, WorkerSlot};
 pub use health::MemberHealth;
 pub use http::{HttpSettings, Tracing};
-pub use listener::{ListenSockets, Listener, Service};
+pub use listener::{ListenSockets, Listener, Service, UdpSession, UdpSessions, UdpTowards};
 pub use live::{Admission, ListenerLive, Live, MemberLive, Totals};
 pub use outcomes::OutcomeTotals;
 pub use passive::{PASSIVE_FAILURES, PASSIVE_OUT_MS, Passive, Suspects};

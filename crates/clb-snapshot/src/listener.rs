@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use clb_model::{ClientIp, LbId, ListenerId, Protocol};
+use clb_model::{BindingId, ClientIp, LbId, ListenerId, Protocol};
 use clb_routing::Router;
 
 use crate::live::ListenerLive;
@@ -86,10 +86,49 @@ impl Listener {
 /// listener leaves the snapshot; until then only the worker holds it, so that the port is free as
 /// soon as all workers have acknowledged the removal. Sockets that were never taken close with
 /// this value.
+///
+/// While the sockets [move to another process](crate::Board::hand_over), workers give them back
+/// instead of closing them.
 #[derive(Debug)]
 pub struct ListenSockets {
     tcp: Untaken<TcpListener>,
     udp: Untaken<UdpSocket>,
+    sessions: Untaken<UdpSessions>,
+}
+
+/// The UDP sessions of a listener on one worker, on their way to another process.
+#[derive(Debug, Default)]
+pub struct UdpSessions {
+    /// Sockets towards backends.
+    pub sockets: Vec<UdpTowards>,
+    /// Sessions, those first that have been silent longest.
+    pub sessions: Vec<UdpSession>,
+}
+
+/// A socket towards backends.
+#[derive(Debug)]
+pub struct UdpTowards {
+    /// The socket.
+    pub socket: UdpSocket,
+    /// The hops that its datagrams have before them.
+    pub hops: u8,
+    /// The backend that it is connected to; none: sessions with different backends share it.
+    pub connected: Option<SocketAddr>,
+}
+
+/// A session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpSession {
+    /// The client.
+    pub client: SocketAddr,
+    /// Its backend's address.
+    pub to: SocketAddr,
+    /// Its backend.
+    pub binding: BindingId,
+    /// Its socket, as a place among the [`sockets`](UdpSessions::sockets).
+    pub socket: usize,
+    /// How long no datagram came either way, milliseconds.
+    pub silent_ms: u64,
 }
 
 type Untaken<T> = Box<[Mutex<Option<T>>]>;
@@ -99,12 +138,22 @@ fn untaken<T>(sockets: Vec<T>) -> Untaken<T> {
     sockets.map(|socket| Mutex::new(Some(socket))).collect()
 }
 
-fn take<T>(sockets: &Untaken<T>, worker: usize) -> Option<T> {
-    sockets
+fn nothing<T>(count: usize) -> Untaken<T> {
+    (0..count).map(|_| Mutex::new(None)).collect()
+}
+
+fn take<T>(places: &Untaken<T>, worker: usize) -> Option<T> {
+    places
         .get(worker)?
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take()
+}
+
+fn put<T>(places: &Untaken<T>, worker: usize, thing: T) {
+    if let Some(place) = places.get(worker) {
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(thing);
+    }
 }
 
 impl ListenSockets {
@@ -114,6 +163,7 @@ impl ListenSockets {
         Self {
             tcp: untaken(sockets),
             udp: Untaken::default(),
+            sessions: Untaken::default(),
         }
     }
 
@@ -122,7 +172,19 @@ impl ListenSockets {
     pub fn udp(sockets: Vec<UdpSocket>) -> Self {
         Self {
             tcp: Untaken::default(),
+            sessions: nothing(sockets.len()),
             udp: untaken(sockets),
+        }
+    }
+
+    /// Sockets of so many workers that another process is going to hand over.
+    #[must_use]
+    pub fn promised(is_udp: bool, workers: usize) -> Self {
+        let (tcp, udp) = if is_udp { (0, workers) } else { (workers, 0) };
+        Self {
+            tcp: nothing(tcp),
+            udp: nothing(udp),
+            sessions: nothing(udp),
         }
     }
 
@@ -136,5 +198,37 @@ impl ListenSockets {
     #[must_use]
     pub fn take_udp(&self, worker: usize) -> Option<UdpSocket> {
         take(&self.udp, worker)
+    }
+
+    /// The sessions that came with the worker's UDP socket.
+    #[must_use]
+    pub fn take_sessions(&self, worker: usize) -> Option<UdpSessions> {
+        take(&self.sessions, worker)
+    }
+
+    /// Gives a worker's TCP socket back, for whoever is next.
+    pub fn put_tcp(&self, worker: usize, socket: TcpListener) {
+        put(&self.tcp, worker, socket);
+    }
+
+    /// Gives a worker's UDP socket back, for whoever is next.
+    pub fn put_udp(&self, worker: usize, socket: UdpSocket) {
+        put(&self.udp, worker, socket);
+    }
+
+    /// Leaves a worker's UDP sessions to whoever is next.
+    pub fn put_sessions(&self, worker: usize, sessions: UdpSessions) {
+        put(&self.sessions, worker, sessions);
+    }
+
+    /// Closes the sockets that nobody has taken, and ends the sessions that nobody has.
+    pub fn close(&self) {
+        for worker in 0..self.tcp.len().max(self.udp.len()) {
+            drop((
+                self.take_tcp(worker),
+                self.take_udp(worker),
+                self.take_sessions(worker),
+            ));
+        }
     }
 }

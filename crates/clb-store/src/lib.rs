@@ -131,6 +131,13 @@ pub trait Store: Send {
     /// The newest revision.
     fn revision(&self) -> Revision;
 
+    /// Whether another process has committed since this one did; then what is known here is no
+    /// longer true.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn is_outdated(&mut self) -> Result<bool, StoreError>;
+
     /// All objects of a kind by id; of tasks the newest ones ([`clb_model::ENDED_TASKS_IN_MEMORY`]
     /// and some more).
     ///

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The folder is in use or can not be used.
@@ -29,7 +30,7 @@ pub enum LockError {
 /// ends.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
+    file: File,
 }
 
 impl StateLock {
@@ -65,16 +66,51 @@ impl StateLock {
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        file.set_len(0).map_err(io)?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { _file: file })
+        let mut lock = Self { file };
+        lock.sign().map_err(io)?;
+        Ok(lock)
+    }
+
+    /// The lock of another process that has handed its file over: as long as one of both has it
+    /// open, it is held.
+    #[must_use]
+    pub fn inherited(file: OwnedFd) -> Self {
+        Self { file: file.into() }
+    }
+
+    /// Writes this process's id into the file, for others to be told.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn sign(&mut self) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        writeln!(self.file, "{}", std::process::id())
+    }
+}
+
+impl AsFd for StateLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_was_handed_over_is_held_until_both_have_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateLock::take(dir.path()).unwrap();
+        let copy = first.as_fd().try_clone_to_owned().unwrap();
+        let mut second = StateLock::inherited(copy);
+        second.sign().unwrap();
+        drop(first);
+        assert!(StateLock::take(dir.path()).is_err());
+        drop(second);
+        StateLock::take(dir.path()).unwrap();
+    }
 
     #[test]
     fn the_second_one_is_refused_and_told_who_holds_it() {

@@ -72,12 +72,7 @@ impl SqliteStore {
             .map_err(error)?;
         connection.set_prepared_statement_cache_capacity(32);
         migrate(&mut connection, &path)?;
-        let revision = connection
-            .query_row("SELECT revision FROM revision", [], |row| {
-                row.get::<_, i64>(0)
-            })
-            .map_err(error)?;
-        let revision = Revision(u64::try_from(revision).unwrap_or(0));
+        let revision = stored_revision(&connection).map_err(error)?;
         let mut store = Self {
             connection,
             path,
@@ -403,9 +398,21 @@ fn parse(
     serde_json::from_str(json).map_err(|error| unreadable(error.to_string()))
 }
 
+fn stored_revision(connection: &Connection) -> Result<Revision, rusqlite::Error> {
+    let revision = connection.query_row("SELECT revision FROM revision", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    Ok(Revision(u64::try_from(revision).unwrap_or(0)))
+}
+
 impl Store for SqliteStore {
     fn revision(&self) -> Revision {
         self.revision
+    }
+
+    fn is_outdated(&mut self) -> Result<bool, StoreError> {
+        let stored = stored_revision(&self.connection).map_err(|source| self.error(source))?;
+        Ok(stored != self.revision)
     }
 
     fn load(&mut self, kind: Kind) -> Result<Vec<Object>, StoreError> {

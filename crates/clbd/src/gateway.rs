@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use clb_config::{ApiTls, Config, StoreKey};
 use clb_control::api::ApiServer;
 use clb_control::clock::SystemClock;
 use clb_control::{Control, Records, tls};
-use clb_l4::worker::{Running, Worker};
+use clb_l4::worker::{Running as Served, Worker};
 use clb_model::Protocol;
 use clb_monitor::Monitor;
 use clb_observe::{Admin, ControlFigures, Metrics};
@@ -29,8 +29,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::api_service::ApiService;
 use crate::logging::{self, LevelHandle};
 use crate::settings::{self, plane_settings};
+use crate::upgrade::{self, Inheritance};
 
 /// Threads of the control plane's runtime: the API's answers and handshakes, the admin address.
 const CONTROL_THREADS: usize = 2;
@@ -54,11 +56,12 @@ pub struct Ready {
 pub type ReadyHook =
     Box<dyn FnOnce(Ready) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send>;
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until a successor has taken over; `version` is what a
+/// predecessor is told.
 ///
 /// # Errors
 /// When a part can not start.
-pub fn run(config: Config, hook: Option<ReadyHook>) -> anyhow::Result<()> {
+pub fn run(config: Config, version: &str, hook: Option<ReadyHook>) -> anyhow::Result<()> {
     let level = logging::start(config.log.level, config.log.format)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -67,14 +70,27 @@ pub fn run(config: Config, hook: Option<ReadyHook>) -> anyhow::Result<()> {
     // Before there are threads, for then it costs nothing.
     clb_net::reserve_descriptors(descriptors).context("the table of descriptors")?;
     create_state_dir(&config.state_dir)?;
-    let _lock = StateLock::take(&config.state_dir)?;
+    let (lock, inherited) = match Inheritance::receive(version).context("upgrade")? {
+        Some((inherited, lock)) => {
+            inherited.check_folder(&config.state_dir)?;
+            (lock, Some(inherited))
+        }
+        None => (StateLock::take(&config.state_dir)?, None),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("clb-control")
         .enable_all()
         .build()
         .context("the control plane's threads can not be started")?;
-    let result = runtime.block_on(serve(config, descriptors, level, hook));
+    let beginning = Beginning {
+        descriptors,
+        level,
+        hook,
+        lock,
+        inherited,
+    };
+    let result = runtime.block_on(serve(config, beginning));
     // Idle keep-alive connections of the API and the admin address end here.
     runtime.shutdown_background();
     result
@@ -103,11 +119,7 @@ fn tls_acceptor(
 }
 
 /// Starts what serves a listener on a worker, by its protocol.
-fn start_listener(
-    worker: &Worker,
-    listener: Arc<Listener>,
-    log: &AccessLog,
-) -> io::Result<Running> {
+fn start_listener(worker: &Worker, listener: Arc<Listener>, log: &AccessLog) -> io::Result<Served> {
     match listener.protocol {
         Protocol::Tcp => clb_l4::tcp::start(worker, listener),
         Protocol::Udp => clb_l4::udp::start(worker, listener),
@@ -146,8 +158,8 @@ fn spans(config: &Config) -> anyhow::Result<Option<clb_access_log::Observer>> {
     Ok(None)
 }
 
-/// Opens the access log in the state folder.
-fn open_access_log(config: &Config, board: &Arc<Board>) -> anyhow::Result<Arc<AccessLog>> {
+/// The access log of the state folder, not opened yet.
+fn start_access_log(config: &Config, board: &Arc<Board>) -> anyhow::Result<Arc<AccessLog>> {
     let (host, names) = (rustix::system::uname(), Arc::clone(&board.rule_names));
     let log = AccessLog::start(
         &config.state_dir.join("access-log"),
@@ -209,6 +221,7 @@ fn metrics(board: &Arc<Board>, control: &Control, access_log: &Arc<AccessLog>) -
 enum Wish {
     Stop,
     Reload,
+    Upgrade,
 }
 
 struct Signals {
@@ -229,39 +242,75 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Wish {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Wish::Stop,
-                _ = self.interrupt.recv() => return Wish::Stop,
-                _ = self.hangup.recv() => return Wish::Reload,
-                _ = self.upgrade.recv() => {
-                    tracing::error!("SIGUSR2: replacing the running binary is not available yet");
-                }
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.upgrade.recv() => Wish::Upgrade,
         }
     }
 }
 
-async fn serve(
-    config: Config,
+/// What there is before anything runs.
+struct Beginning {
     descriptors: u64,
     level: LevelHandle,
     hook: Option<ReadyHook>,
-) -> anyhow::Result<()> {
+    /// Of the state folder.
+    lock: StateLock,
+    /// What a predecessor hands over.
+    inherited: Option<Inheritance>,
+}
+
+/// How many workers there are: as many as have sockets, if those are inherited.
+fn workers(config: &Config, inherited: Option<&Inheritance>) -> usize {
+    let wanted = settings::workers(config);
+    match inherited {
+        Some(inherited) if inherited.workers != wanted => {
+            let workers = inherited.workers;
+            tracing::warn!(
+                workers,
+                wanted,
+                "upgrade: another workers.count takes a restart"
+            );
+            workers
+        }
+        _ => wanted,
+    }
+}
+
+async fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
+    let Beginning {
+        descriptors,
+        level,
+        hook,
+        mut lock,
+        inherited,
+    } = beginning;
     // Before anything else, so that an early SIGTERM is not lost.
     let mut signals = Signals::new().context("signals can not be received")?;
-    let api = ApiServer::bind(&config.api.listen).await?;
-    let admin = Admin::bind(config.admin.listen).await?;
-    let (api_addresses, admin_address) = (api.addresses(), admin.address());
+    let workers = workers(&config, inherited.as_ref());
+    let (own, inherited) = OwnSockets::bind(&config, inherited).await?;
+    let (api_addresses, admin_address) = (own.api.addresses(), own.admin.address());
     let (acceptor, certificate) = tls_acceptor(&config, &api_addresses)?;
     let own_sockets = clb_control::own_sockets(&api_addresses, admin_address);
     let settings = settings::control(&config, own_sockets.clone())?;
     let board = Arc::new(Board::new(
-        settings::workers(&config),
+        workers,
         plane_settings(&config, descriptors),
         settings::persistence_entries(&config),
     ));
-    let access_log = open_access_log(&config, &board)?;
+    let access_log = start_access_log(&config, &board)?;
+    let (succession, heir) = match inherited {
+        Some(inherited) => {
+            let (succession, heir) = inherited.take_over(&board, &access_log)?;
+            (Some(succession), Some(heir))
+        }
+        None => {
+            access_log.open()?;
+            (None, None)
+        }
+    };
     let monitor = Arc::new(Monitor::start(&config.state_dir, Arc::clone(&board))?);
     let records = Records {
         access_log: Some(Arc::clone(&access_log)),
@@ -274,9 +323,17 @@ async fn serve(
         Arc::clone(&board),
         Arc::new(SystemClock),
         records,
+        succession,
     )?);
     let workers = start_workers(&board, &access_log)?;
+    if let Some(mut heir) = heir {
+        heir.come().await.context("upgrade")?;
+        turned_true(&mut control.ready()).await;
+        heir.serving().context("upgrade")?;
+        lock.sign().context("the lock of the state folder")?;
+    }
     let (stop, stopping) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     for backend in control.api().unconfigured_backends() {
         tracing::warn!(backend, "bound, but no longer in [[instances]]");
     }
@@ -293,16 +350,16 @@ async fn serve(
         monitor: Arc::clone(&monitor),
         hosts: ArcSwap::from_pointee(config.admin.hosts.clone()),
     });
-    let serving_admin = tokio::spawn(admin.serve(
+    let admin_socket = own.admin.socket().context("the admin address")?;
+    let serving_admin = tokio::spawn(own.admin.serve(
         Arc::clone(&metrics),
         clb_console::router(Arc::clone(&console)),
         is_ready.clone(),
-        stopping.clone(),
+        stopping,
+        leaving,
     ));
-    let serving_api = {
-        let control = Arc::clone(&control);
-        tokio::spawn(async move { control.serve_api(api, acceptor, stopping).await })
-    };
+    let mut api = ApiService::start_with(&own.api, &control, acceptor).context("the API")?;
+    drop(own.api);
     let ready = Ready {
         api: api_addresses
             .first()
@@ -312,21 +369,39 @@ async fn serve(
         state_dir: config.state_dir.clone(),
         certificate,
     };
-    let mut reload = Reload {
-        declaring,
-        config: &config,
-        own_sockets,
-        board: &board,
-        descriptors,
-        level,
-        access_log: &access_log,
-        metrics: &metrics,
-        console: &console,
+    let mut running = Running {
+        is_demo: hook.is_some(),
+        reload: Reload {
+            declaring,
+            config: &config,
+            own_sockets,
+            board: &board,
+            descriptors,
+            level,
+            access_log: &access_log,
+            metrics: &metrics,
+            console: &console,
+        },
+        lock: &lock,
+        api: &mut api,
+        admin_socket: &admin_socket,
+        control: &control,
     };
-    let result =
-        run_until_stopped(ready, is_ready, hook, &control, &mut signals, &mut reload).await;
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    tracing::info!("stopping: connections have until timeouts.drain to end");
+    let result = running
+        .until_stopped(ready, is_ready, hook, &mut signals)
+        .await;
+    // What is not applied by now is at the next start.
+    running.reload.declaring.shutdown().await;
+    if matches!(result, Ok(End::Replaced)) {
+        // The successor has them; its own would be in vain as long as these are open.
+        drop(admin_socket);
+        api.leave();
+        let _ = leave.send(true);
+        tracing::info!("replaced: connections have until timeouts.drain to end");
+    } else {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        tracing::info!("stopping: connections have until timeouts.drain to end");
+    }
     // A second signal stops at once.
     tokio::spawn(async move {
         while !matches!(signals.next().await, Wish::Stop) {}
@@ -334,9 +409,7 @@ async fn serve(
     });
     let _ = stop.send(true);
     control.refuse_changes();
-    // What is not applied by now is at the next start.
-    reload.declaring.shutdown().await;
-    let _ = serving_api.await;
+    api.stop().await;
     control.stop().await;
     serving_admin.abort();
     for worker in workers {
@@ -348,7 +421,35 @@ async fn serve(
     access_log.stop();
     monitor.stop();
     tracing::info!("stopped");
-    result
+    result.map(drop)
+}
+
+/// The sockets of the API and of the admin address.
+struct OwnSockets {
+    api: ApiServer,
+    admin: Admin,
+}
+
+impl OwnSockets {
+    /// Binds those that are not inherited.
+    async fn bind(
+        config: &Config,
+        mut inherited: Option<Inheritance>,
+    ) -> anyhow::Result<(Self, Option<Inheritance>)> {
+        let (mut there, mut admin) = (Vec::new(), None);
+        if let Some(inherited) = &mut inherited {
+            there = std::mem::take(&mut inherited.api);
+            admin = inherited
+                .admin
+                .take()
+                .filter(|(address, _)| *address == config.admin.listen);
+        }
+        let own = Self {
+            api: ApiServer::bind(&config.api.listen, there).await?,
+            admin: Admin::bind(config.admin.listen, admin.map(|(_, socket)| socket)).await?,
+        };
+        Ok((own, inherited))
+    }
 }
 
 /// Brings load balancers to what the file declares, and logs what could not be reached. The gateway
@@ -395,31 +496,82 @@ struct Reload<'a> {
     console: &'a clb_console::Sources,
 }
 
-async fn run_until_stopped(
-    ready: Ready,
-    mut is_ready: watch::Receiver<bool>,
-    mut hook: Option<ReadyHook>,
-    control: &Arc<Control>,
-    signals: &mut Signals,
-    reload: &mut Reload<'_>,
-) -> anyhow::Result<()> {
-    let mut announced = false;
-    let mut expiry = tokio::time::interval(EXPIRY_WARNINGS);
-    let mut ready = Some(ready);
-    loop {
-        tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Stop => return Ok(()),
-                Wish::Reload => reload.run(control).await,
-            },
-            _ = expiry.tick() => control.warn_of_expiry(),
-            () = turned_true(&mut is_ready), if !announced => {
-                announced = true;
-                tracing::info!("ready");
-                let _ = sd_notify::notify(&[NotifyState::Ready]);
-                if let (Some(hook), Some(ready)) = (hook.take(), ready.take()) {
-                    hook(ready).await?;
+/// Why it does not go on.
+enum End {
+    Stopped,
+    Replaced,
+}
+
+/// What signals are about.
+struct Running<'a> {
+    is_demo: bool,
+    reload: Reload<'a>,
+    lock: &'a StateLock,
+    api: &'a mut ApiService,
+    admin_socket: &'a TcpListener,
+    control: &'a Arc<Control>,
+}
+
+impl Running<'_> {
+    async fn until_stopped(
+        &mut self,
+        ready: Ready,
+        mut is_ready: watch::Receiver<bool>,
+        mut hook: Option<ReadyHook>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<End> {
+        let mut announced = false;
+        let mut expiry = tokio::time::interval(EXPIRY_WARNINGS);
+        let mut ready = Some(ready);
+        loop {
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::Stop => return Ok(End::Stopped),
+                    Wish::Reload => self.reload.run(self.control).await,
+                    Wish::Upgrade => if self.upgrade().await {
+                        return Ok(End::Replaced);
+                    },
+                },
+                _ = expiry.tick() => self.control.warn_of_expiry(),
+                () = turned_true(&mut is_ready), if !announced => {
+                    announced = true;
+                    tracing::info!("ready");
+                    let _ = sd_notify::notify(&[NotifyState::Ready]);
+                    if let (Some(hook), Some(ready)) = (hook.take(), ready.take()) {
+                        hook(ready).await?;
+                    }
                 }
+            }
+        }
+    }
+
+    /// Has a successor take over; whether it has.
+    async fn upgrade(&mut self) -> bool {
+        if self.is_demo {
+            tracing::error!("SIGUSR2: clbd demo can not be replaced, its backends are in it");
+            return false;
+        }
+        // What the file declares is applied by one process.
+        while self.reload.declaring.join_next().await.is_some() {}
+        let config = self.reload.config;
+        let parts = upgrade::Parts {
+            lock: self.lock,
+            state_dir: &config.state_dir,
+            admin: (config.admin.listen, self.admin_socket),
+            api: self.api,
+            control: self.control,
+            board: self.reload.board,
+            access_log: self.reload.access_log,
+        };
+        match upgrade::replace(parts).await {
+            Ok(process) => {
+                tracing::info!(process, "upgrade: done");
+                let _ = sd_notify::notify(&[NotifyState::MainPid(process)]);
+                true
+            }
+            Err(error) => {
+                tracing::error!("SIGUSR2: this process goes on: {error:#}");
+                false
             }
         }
     }

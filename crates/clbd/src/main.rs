@@ -1,11 +1,13 @@
 //! The gateway's program.
 
+mod api_service;
 mod check;
 mod credentials;
 mod demo;
 mod gateway;
 mod logging;
 mod settings;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
     // The kernel clears a huge page when it is first touched: 2 MiB, milliseconds on a virtual
     // machine, in which no request moves (ADR 21). A kernel without them has nothing to turn off.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+    upgrade::remember();
     let arguments = Arguments::parse();
     match (arguments.command, arguments.config) {
         (Some(Command::Demo { dir }), _) => finish(demo::run(&dir)),
@@ -80,7 +83,7 @@ fn main() -> ExitCode {
                     }
                 };
             }
-            finish(gateway::run(config, None))
+            finish(gateway::run(config, VERSION, None))
         }
         (None, None) => {
             say("clbd: --config FILE is required, or the subcommand demo; see clbd --help");

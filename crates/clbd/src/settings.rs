@@ -100,6 +100,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         client_header: timeouts.client_header,
         client_body: timeouts.client_body,
         client_keepalive: timeouts.client_keepalive,
+        drain_idle: timeouts.drain_idle,
         backend_response: timeouts.backend_response,
         backend_keepalive: timeouts.backend_keepalive,
         tunnel_idle: timeouts.tunnel_idle,

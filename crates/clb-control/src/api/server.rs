@@ -1,7 +1,8 @@
 //! The API's sockets: TLS or plain, HTTP/1.1, bounded.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,26 +41,58 @@ pub struct ServeError {
 /// The API, bound and ready to serve.
 #[derive(Debug)]
 pub struct ApiServer {
-    sockets: Vec<TcpListener>,
+    /// With the addresses that were asked for.
+    sockets: Vec<(SocketAddr, TcpListener)>,
 }
 
 impl ApiServer {
-    /// Binds all addresses.
+    /// Binds all addresses but those that are among the sockets `there`, with the addresses that
+    /// were asked for when they were bound.
     ///
     /// # Errors
     /// [`ServeError`] names the first address that can not be bound.
-    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, ServeError> {
+    pub async fn bind(
+        addresses: &[SocketAddr],
+        mut there: Vec<(SocketAddr, StdTcpListener)>,
+    ) -> Result<Self, ServeError> {
         let mut sockets = Vec::new();
         for address in addresses {
-            let socket = TcpListener::bind(address)
-                .await
-                .map_err(|source| ServeError {
-                    address: *address,
-                    source,
-                })?;
-            sockets.push(socket);
+            let error = |source| ServeError {
+                address: *address,
+                source,
+            };
+            let place = there.iter().position(|(bound, _)| bound == address);
+            let socket = match place.map(|place| there.swap_remove(place)) {
+                Some((_, socket)) => TcpListener::from_std(socket),
+                None => TcpListener::bind(address).await,
+            };
+            sockets.push((*address, socket.map_err(error)?));
         }
         Ok(Self { sockets })
+    }
+
+    /// Of sockets that are bound, with the addresses that were asked for.
+    ///
+    /// # Errors
+    /// When they can not be registered with the runtime.
+    pub fn of(sockets: Vec<(SocketAddr, StdTcpListener)>) -> io::Result<Self> {
+        let sockets = sockets
+            .into_iter()
+            .map(|(address, socket)| Ok((address, TcpListener::from_std(socket)?)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { sockets })
+    }
+
+    /// Other handles of its sockets, with the addresses that were asked for: for serving again
+    /// after [`serve`](Self::serve), or for another process.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn sockets(&self) -> io::Result<Vec<(SocketAddr, StdTcpListener)>> {
+        let copy = |(address, socket): &(SocketAddr, TcpListener)| {
+            Ok((*address, socket.as_fd().try_clone_to_owned()?.into()))
+        };
+        self.sockets.iter().map(copy).collect()
     }
 
     /// The addresses that were bound, with the ports that the system chose for port 0.
@@ -67,7 +100,7 @@ impl ApiServer {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets
             .iter()
-            .filter_map(|socket| socket.local_addr().ok())
+            .filter_map(|(_, socket)| socket.local_addr().ok())
             .collect()
     }
 
@@ -78,7 +111,7 @@ impl ApiServer {
         let serving: Vec<_> = self
             .sockets
             .into_iter()
-            .map(|socket| {
+            .map(|(_, socket)| {
                 tokio::spawn(accept(
                     socket,
                     app.clone(),

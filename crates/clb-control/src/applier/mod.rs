@@ -5,6 +5,7 @@
 //! lock is held anywhere on this road.
 
 mod drain;
+mod handover;
 mod health;
 mod plane;
 mod probes;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use clb_health::Limit;
 use clb_model::{Change, Object, PoolKey, ProbeMethod, State, Task, TaskId, TaskState};
-use clb_snapshot::Board;
+use clb_snapshot::{Board, Listener};
 use clb_store::{Committed, LiveStore, Watch};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -30,6 +31,7 @@ use health::{Health, ProbeResult};
 use plane::{Plane, Removed};
 use tasks::TaskQueue;
 
+pub use handover::{Promised, Succession};
 pub use report::MemberReport;
 pub use stats::{Stats, StatsView};
 
@@ -80,6 +82,12 @@ pub enum Order {
     Settings(ApplierSettings),
     /// Tell what is known of the health of a pool's members.
     Health(PoolKey, oneshot::Sender<Vec<MemberReport>>),
+    /// Tell when no task is under way, and save nothing from then on.
+    Hold(oneshot::Sender<()>),
+    /// Have the workers give their listening sockets back, and tell which listeners they are of.
+    Release(oneshot::Sender<Vec<Arc<Listener>>>),
+    /// Go on as before [`Hold`](Self::Hold).
+    GoOn,
     /// Stop accepting, drain, then tell.
     Stop(oneshot::Sender<()>),
 }
@@ -104,6 +112,11 @@ pub struct Applier {
     tasks: TaskQueue,
     applying: BTreeMap<TaskId, Applying>,
     drains: Drains,
+    /// Who waits for the end of all tasks.
+    holding: Option<oneshot::Sender<()>>,
+    /// Health is another process's to save.
+    is_held: bool,
+    succession: Option<Succession>,
     stats: Arc<Stats>,
 }
 
@@ -132,6 +145,8 @@ pub struct ApplierParts {
     pub state: State,
     /// Settings.
     pub settings: ApplierSettings,
+    /// What another process hands over.
+    pub succession: Option<Succession>,
 }
 
 impl Applier {
@@ -167,6 +182,9 @@ impl Applier {
             tasks,
             applying: BTreeMap::new(),
             drains: Drains::default(),
+            holding: None,
+            is_held: false,
+            succession: parts.succession,
             stats: Arc::clone(&stats),
         };
         (applier, stats)
@@ -177,7 +195,9 @@ impl Applier {
     pub async fn run(mut self, ready: watch::Sender<bool>) {
         let (results_in, mut results) = mpsc::channel::<ProbeResult>(PROBES_AT_ONCE);
         let limit = Limit::new(PROBES_AT_ONCE);
-        self.plane.start(&mut self.health, self.clock.unix().0);
+        if !self.begin_serving().await {
+            return;
+        }
         let first = self.plane.publish().unwrap_or(0);
         self.board.wait_acked(first).await;
         self.advance();
@@ -191,6 +211,7 @@ impl Applier {
             {
                 let _ = ready.send(true);
             }
+            self.tell_held();
             self.update_stats();
             let waited = self
                 .applying
@@ -215,6 +236,9 @@ impl Applier {
                         // Whoever asked may have gone away.
                         let _ = reply.send(self.health.report(pool, self.clock.unix()));
                     }
+                    Some(Order::Hold(done)) => self.hold(done),
+                    Some(Order::Release(given)) => self.release(given).await,
+                    Some(Order::GoOn) => self.go_on(),
                     Some(Order::Stop(done)) => {
                         self.stop().await;
                         let _ = done.send(());
@@ -253,7 +277,7 @@ impl Applier {
                     self.plane.retry_unbound(&mut self.health);
                     self.plane.publish();
                 }
-                _ = save.tick() => self.health.save(self.clock.unix().0),
+                _ = save.tick() => self.save_health(),
             }
         }
     }
@@ -377,6 +401,12 @@ impl Applier {
         }
     }
 
+    fn save_health(&mut self) {
+        if !self.is_held {
+            self.health.save(self.clock.unix().0);
+        }
+    }
+
     fn update_stats(&self) {
         let (probes, members, counters) = self.health.figures();
         self.stats.update(StatsView {
@@ -390,7 +420,7 @@ impl Applier {
 
     /// Stops accepting, lets connections end, resets what is left (semantics.md 7).
     async fn stop(&mut self) {
-        self.health.save(self.clock.unix().0);
+        self.save_health();
         let all = self.plane.clear();
         if let Some(generation) = self.plane.publish() {
             let _ = tokio::time::timeout(RESET_TIME, self.board.wait_acked(generation)).await;

@@ -19,7 +19,7 @@ impl Applier {
         }
         if !transitions.is_empty() {
             // At once, so that a kill right after it does not bring the old state back.
-            self.health.save(self.clock.unix().0);
+            self.save_health();
         }
         let mut pools: BTreeSet<PoolKey> = BTreeSet::new();
         // One line for a backend, however many rules it serves.

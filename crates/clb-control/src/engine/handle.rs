@@ -83,6 +83,20 @@ pub(super) enum Request {
         reply: oneshot::Sender<Result<Option<Arc<Task>>, StoreError>>,
     },
     Stop,
+    /// To rest until it is told how to go on.
+    Rest {
+        rests: oneshot::Sender<()>,
+        wake: mpsc::Receiver<AfterRest>,
+    },
+}
+
+/// What comes after a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterRest {
+    /// As before.
+    GoOn,
+    /// Another process goes on with the store: nothing more is written.
+    End,
 }
 
 /// The way to the engine.
@@ -180,6 +194,16 @@ impl EngineHandle {
     pub fn ended(&self, task: TaskId, result: Result<(), String>) {
         // An engine that has stopped takes the task up again at the next start.
         let _ = self.requests.send(Request::Ended { task, result });
+    }
+
+    /// Has the engine rest after what is in its queue: the store is not written until it is told
+    /// how to go on. None: it has stopped.
+    pub async fn rest(&self) -> Option<mpsc::Sender<AfterRest>> {
+        let (rests, is_resting) = oneshot::channel();
+        let (waker, wake) = mpsc::channel();
+        self.requests.send(Request::Rest { rests, wake }).ok()?;
+        is_resting.await.ok()?;
+        Some(waker)
     }
 
     /// Stops the engine after what is in its queue.

@@ -4,6 +4,7 @@
 //! clock; `serve` receives and sends, in batches. The kernel gives a client's datagrams to one
 //! worker always, so that workers share no session.
 
+mod handover;
 mod hops;
 mod paths;
 mod plane;

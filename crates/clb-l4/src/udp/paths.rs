@@ -243,6 +243,71 @@ impl Paths {
         }
     }
 
+    /// The sockets that sessions have, with their kind and what they are connected to.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (u32, Kind, Option<SocketAddr>)> {
+        let used = self
+            .sockets
+            .iter()
+            .filter(|(_, socket)| socket.sessions > 0);
+        used.filter_map(|(number, socket)| {
+            let to = match socket.place {
+                Place::Own(to) => Some(to),
+                Place::Shared(_) => None,
+            };
+            Some((u32::try_from(number).ok()?, socket.kind, to))
+        })
+    }
+
+    /// A number for a socket that is open already; it is closed by the next sweep unless a session
+    /// [has](Self::occupy) it.
+    pub(crate) fn adopt(&mut self, kind: Kind, connected: Option<SocketAddr>) -> Option<u32> {
+        let entry = self.sockets.vacant_entry();
+        let number = u32::try_from(entry.key()).ok()?;
+        let place = match connected {
+            Some(to) => Place::Own(to),
+            None => {
+                let places = self.positions.entry(kind).or_default();
+                places.push(Some(number));
+                Place::Shared(places.len() - 1)
+            }
+        };
+        entry.insert(Socket {
+            kind,
+            place,
+            sessions: 0,
+            unused_since: 0,
+        });
+        Some(number)
+    }
+
+    /// Forgets an [adopted](Self::adopt) socket that no session has.
+    pub(crate) fn abandon(&mut self, number: u32) {
+        let Some(socket) = self.sockets.try_remove(index(number)) else {
+            return;
+        };
+        if let Place::Shared(position) = socket.place
+            && let Some(places) = self.positions.get_mut(&socket.kind)
+            && let Some(place) = places.get_mut(position)
+        {
+            *place = None;
+        }
+    }
+
+    /// A session with a backend has an [adopted](Self::adopt) socket.
+    pub(crate) fn occupy(&mut self, number: u32, to: SocketAddr) {
+        let Some(socket) = self.sockets.get_mut(index(number)) else {
+            return;
+        };
+        socket.sessions += 1;
+        let target = self.targets.entry((socket.kind, to)).or_default();
+        target.sessions += 1;
+        if let Place::Shared(position) = socket.place {
+            target.free.extend(target.next..position);
+            target.free.remove(&position);
+            target.next = target.next.max(position + 1);
+        }
+    }
+
     /// Closes all.
     pub(crate) fn clear(&mut self, io: &mut impl Sockets) {
         for (number, _) in &self.sockets {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::os::fd::AsFd as _;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use clb_model::BindingId;
 use clb_net::Exhausted;
 use clb_snapshot::{
     Admission, Board, ListenerLive, Pool, PoolView, Refusal, Stickiness, TriedSet, Turn, UdpDrop,
-    UdpSessionPermit, UdpSocketPermit,
+    UdpSession, UdpSessionPermit, UdpSocketPermit,
 };
 use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, spawn_local};
@@ -49,6 +50,11 @@ impl Drop for Towards {
 pub(super) struct DropCount(u32);
 
 impl DropCount {
+    /// What was dropped so far was counted by whoever had the socket before.
+    pub(super) fn from_now(socket: &UdpSocket) -> Self {
+        Self(clb_net::udp::dropped(socket).unwrap_or(0))
+    }
+
     /// Counts what was dropped since the last call.
     pub(super) fn update(&mut self, socket: &UdpSocket, board: &Board) {
         let Ok(total) = clb_net::udp::dropped(socket) else {
@@ -120,6 +126,74 @@ impl Plane {
         }
     }
 
+    /// Puts a socket that another process had in place; false if there can not be one more.
+    pub(super) fn adopt(&mut self, number: u32, socket: StdUdpSocket, is_connected: bool) -> bool {
+        let Some(permit) = self.board().udp_socket() else {
+            return false;
+        };
+        match UdpSocket::from_std(socket) {
+            Ok(socket) => {
+                let drops = DropCount::from_now(&socket);
+                self.place(number, socket, is_connected, (drops, permit))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a UDP socket can not be taken over");
+                false
+            }
+        }
+    }
+
+    /// Takes the socket itself out, for another process.
+    pub(super) fn release(&mut self, number: u32) -> Option<StdUdpSocket> {
+        let place = self.sockets.get_mut(usize::try_from(number).ok()?)?;
+        let mut towards = place.take()?;
+        towards.drops.update(&towards.socket, self.worker.board());
+        // A copy: the reader holds the socket until the runtime drops it.
+        copy(&towards.socket).ok()
+    }
+
+    /// What goes on with a session that another process had: its backend's and the listener's
+    /// counts. None: the backend is not to be used, or there can not be one session more.
+    pub(super) fn go_on(&mut self, session: &UdpSession) -> Option<(Admission, Place)> {
+        let view = Arc::clone(&self.view);
+        let member = view.eligible_member(session.binding)?;
+        if member.addr != session.to {
+            return None;
+        }
+        let place = Place {
+            _permit: self.board().udp_session()?,
+            admission: self.live.count(self.worker.index()),
+        };
+        Some((member.live.count(self.worker.index()), place))
+    }
+
+    fn place(
+        &mut self,
+        number: u32,
+        socket: UdpSocket,
+        is_connected: bool,
+        (drops, permit): (DropCount, UdpSocketPermit),
+    ) -> bool {
+        let (Some(proxy), Ok(index)) = (self.proxy.upgrade(), usize::try_from(number)) else {
+            return false;
+        };
+        let socket = Rc::new(socket);
+        let reader = spawn_local(read_answers(proxy, number, Rc::clone(&socket)));
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        if let Some(place) = self.sockets.get_mut(index) {
+            *place = Some(Towards {
+                socket,
+                drops,
+                is_connected,
+                reader: reader.abort_handle(),
+                _permit: permit,
+            });
+        }
+        true
+    }
+
     /// A socket with a port that no backend has: what is sent to one of this machine that is away
     /// would come back as its answer.
     fn bound(&self, kind: Kind) -> io::Result<StdUdpSocket> {
@@ -160,35 +234,18 @@ impl Sockets for Plane {
             }
             UdpSocket::from_std(socket)
         });
-        let socket = match socket {
-            Ok(socket) => Rc::new(socket),
+        match socket {
+            Ok(socket) => {
+                let counts = (DropCount::default(), permit);
+                self.place(number, socket, to.is_some(), counts)
+            }
             Err(error) => {
                 // Each datagram of a new session may come here, for want of descriptors or of a way to
                 // the backend. It is counted when nothing else is found for it.
                 tracing::debug!(%error, ?to, "no UDP socket towards backends");
-                return false;
+                false
             }
-        };
-        let Some(proxy) = self.proxy.upgrade() else {
-            return false;
-        };
-        let reader = spawn_local(read_answers(proxy, number, Rc::clone(&socket)));
-        let Ok(index) = usize::try_from(number) else {
-            return false;
-        };
-        if self.sockets.len() <= index {
-            self.sockets.resize_with(index + 1, || None);
         }
-        if let Some(place) = self.sockets.get_mut(index) {
-            *place = Some(Towards {
-                socket,
-                is_connected: to.is_some(),
-                reader: reader.abort_handle(),
-                drops: DropCount::default(),
-                _permit: permit,
-            });
-        }
-        true
     }
 
     fn close(&mut self, number: u32) {
@@ -261,6 +318,11 @@ impl World for Plane {
             _permit: permit,
         })
     }
+}
+
+/// Another handle of a socket, for another process.
+pub(super) fn copy(socket: &UdpSocket) -> io::Result<StdUdpSocket> {
+    socket.as_fd().try_clone_to_owned().map(Into::into)
 }
 
 /// Counts a datagram of a client that goes nowhere.

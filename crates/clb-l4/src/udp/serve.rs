@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::plane::{DropCount, Place, Plane, count_denied, now_ms};
+use super::handover;
+use super::plane::{self, DropCount, Place, Plane, count_denied, now_ms};
 use super::sessions::Sessions;
 use crate::worker::{ListenerCell, Running, Worker};
 
@@ -44,7 +45,7 @@ thread_local! {
 
 /// Takes the worker's socket of a UDP listener and serves it until it is
 /// [stopped](Running::stop); its sessions end with it, for their answers could no longer leave from
-/// its address. Must be called within the worker's local runtime.
+/// its address, unless both are [handed over](Board::hand_over). Must be called within the worker's local runtime.
 ///
 /// # Errors
 /// When the listener has no pool of its own, the socket was taken before, or cannot be registered
@@ -64,6 +65,7 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
     })?;
     socket.set_nonblocking(true)?;
     let socket = UdpSocket::from_std(socket)?;
+    let drops = DropCount::from_now(&socket);
     let live = Arc::clone(&listener.live);
     let idle_ms = idle_ms(worker.board());
     let proxy = Rc::new_cyclic(|proxy| Proxy {
@@ -72,12 +74,23 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
         core: RefCell::new(Core {
             sessions: Sessions::new(idle_ms),
             plane: Plane::new(proxy.clone(), worker.clone(), live, pool),
-            drops: DropCount::default(),
+            drops,
             plan: Vec::with_capacity(BATCH),
         }),
     });
-    let cell = ListenerCell::new(listener);
-    Ok(Running::spawn(cell, |stop| serve(proxy, stop)))
+    if let Some(inherited) = listener.sockets.take_sessions(worker.index()) {
+        let core = &mut *proxy.core.borrow_mut();
+        handover::take_over(
+            inherited,
+            now_ms(&proxy.board),
+            &mut core.sessions,
+            &mut core.plane,
+        );
+    }
+    let (cell, index) = (ListenerCell::new(listener), worker.index());
+    Ok(Running::spawn(cell.clone(), move |stop| {
+        serve(proxy, cell, index, stop)
+    }))
 }
 
 /// A UDP listener on one worker.
@@ -103,7 +116,12 @@ fn idle_ms(board: &Board) -> u64 {
     u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn serve(proxy: Rc<Proxy>, mut stop: oneshot::Receiver<()>) {
+async fn serve(
+    proxy: Rc<Proxy>,
+    listener: ListenerCell,
+    worker: usize,
+    mut stop: oneshot::Receiver<()>,
+) {
     let sweeper = spawn_local(sweep(Rc::clone(&proxy)));
     std::future::poll_fn(|cx| {
         if Pin::new(&mut stop).poll(cx).is_ready() {
@@ -120,6 +138,18 @@ async fn serve(proxy: Rc<Proxy>, mut stop: oneshot::Receiver<()>) {
     {
         let core = &mut *proxy.core.borrow_mut();
         core.drops.update(&proxy.socket, &proxy.board);
+        if proxy.board.is_handing_over() {
+            let now = now_ms(&proxy.board);
+            let sockets = Arc::clone(&listener.get().sockets);
+            sockets.put_sessions(
+                worker,
+                handover::hand_over(now, &core.sessions, &mut core.plane),
+            );
+            match plane::copy(&proxy.socket) {
+                Ok(socket) => sockets.put_udp(worker, socket),
+                Err(error) => tracing::error!(%error, "a UDP socket can not be handed over"),
+            }
+        }
         core.sessions.clear(&mut core.plane);
     }
     // The tasks that were aborted hold the socket until the runtime drops them, in its next turn; the

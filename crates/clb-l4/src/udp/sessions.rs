@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use clb_model::BindingId;
-use clb_snapshot::Turn;
+use clb_snapshot::{Turn, UdpSession};
 use hashbrown::HashTable;
 use slab::Slab;
 
@@ -196,6 +196,71 @@ impl<M, P> Sessions<M, P> {
         (self.oldest, self.newest) = (NONE, NONE);
     }
 
+    /// The sockets that sessions have, with their kind and what they are connected to.
+    pub(crate) fn used_sockets(&self) -> impl Iterator<Item = (u32, Kind, Option<SocketAddr>)> {
+        self.paths.used()
+    }
+
+    /// All that are not over, those first that have been silent longest, with the number of their
+    /// socket in place of its place.
+    pub(crate) fn tell(&self, now: u64) -> impl Iterator<Item = (u32, UdpSession)> {
+        let mut next = self.oldest;
+        let all = std::iter::from_fn(move || {
+            let session = self.entries.get(index(next))?;
+            next = session.newer;
+            let told = UdpSession {
+                client: session.client,
+                to: session.to,
+                binding: session.binding,
+                socket: 0,
+                silent_ms: now.saturating_sub(session.used_at),
+            };
+            Some((session.socket, told))
+        });
+        all.filter(|(_, session)| session.silent_ms < self.idle_ms)
+    }
+
+    /// A number for a socket that another process had.
+    pub(crate) fn adopt_socket(&mut self, kind: Kind, to: Option<SocketAddr>) -> Option<u32> {
+        self.paths.adopt(kind, to)
+    }
+
+    /// Forgets an adopted socket that no session has.
+    pub(crate) fn abandon_socket(&mut self, number: u32) {
+        self.paths.abandon(number);
+    }
+
+    /// Goes on with a session that another process had, through a socket that was
+    /// [adopted](Self::adopt_socket). Those that have been silent longest come first.
+    pub(crate) fn adopt(
+        &mut self,
+        now: u64,
+        socket: u32,
+        session: &UdpSession,
+        (member, place): (M, P),
+        version: u64,
+    ) {
+        let twin = self.of_client(session.client);
+        if twin.is_some() || self.of_path(socket, session.to).is_some() {
+            return;
+        }
+        self.paths.occupy(socket, session.to);
+        self.insert(Session {
+            client: session.client,
+            to: session.to,
+            socket,
+            member,
+            place,
+            binding: session.binding,
+            turn: Turn::default(),
+            version,
+            has_failed: false,
+            used_at: now.saturating_sub(session.silent_ms),
+            older: NONE,
+            newer: NONE,
+        });
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -220,9 +285,7 @@ impl<M, P> Sessions<M, P> {
         let kind = Kind { is_v6, hops };
         let socket = self.paths.take(now, kind, choice.to, world);
         let socket = socket.ok_or(Denied::Sockets)?;
-        let entry = self.entries.vacant_entry();
-        let number = u32::try_from(entry.key()).unwrap_or(NONE);
-        entry.insert(Session {
+        Ok(self.insert(Session {
             client,
             to: choice.to,
             socket,
@@ -235,7 +298,15 @@ impl<M, P> Sessions<M, P> {
             used_at: now,
             older: NONE,
             newer: NONE,
-        });
+        }))
+    }
+
+    /// Puts a new session everywhere it is looked for.
+    fn insert(&mut self, session: Session<M, P>) -> u32 {
+        let (client, path) = (session.client, (session.socket, session.to));
+        let entry = self.entries.vacant_entry();
+        let number = u32::try_from(entry.key()).unwrap_or(NONE);
+        entry.insert(session);
         self.link(number);
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.by_client
@@ -243,10 +314,10 @@ impl<M, P> Sessions<M, P> {
                 hash_client(entries, hasher, *number)
             });
         self.by_path
-            .insert_unique(hasher.hash_one((socket, choice.to)), number, |number| {
+            .insert_unique(hasher.hash_one(path), number, |number| {
                 hash_path(entries, hasher, *number)
             });
-        Ok(number)
+        number
     }
 
     /// The session's backend may no longer be used: it gets another one.

@@ -301,6 +301,7 @@ fn silent_backends() {
 fn idle() {
     let settings = Settings {
         client_keepalive: SHORT,
+        drain_idle: SHORT / 2,
         backend_keepalive: SHORT,
         tunnel_idle: SHORT,
         ..Settings::default()
@@ -312,6 +313,12 @@ fn idle() {
             row("an idle client's connection ends", "RFC 9112 9.5", "in order, without an answer to nothing", |lane| {
                 let (mut client, _backend, _) = lane.exchange(GET, OK.as_bytes())?;
                 client.answer("GET")?.status(200)?;
+                client.expect_end()
+            }).own(),
+            row("an idle client's connection when the listener goes", "semantics 7", "it ends in order after drain_idle", |lane| {
+                let (mut client, _backend, _) = lane.exchange(GET, OK.as_bytes())?;
+                client.answer("GET")?.status(200)?;
+                lane.remove_listener()?;
                 client.expect_end()
             }).own(),
             row("an idle backend's connection ends", "RFC 9112 9.5", "kept no longer than backend_keepalive", |lane| {

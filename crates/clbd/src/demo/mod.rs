@@ -67,7 +67,7 @@ pub fn run(dir: &Path) -> anyhow::Result<()> {
     start_backends(ports)?;
     let hook: gateway::ReadyHook =
         Box::new(move |ready| Box::pin(async move { set_up(ready, ports, &config_path).await }));
-    gateway::run(config, Some(hook))
+    gateway::run(config, crate::VERSION, Some(hook))
 }
 
 fn free_port(addresses: &[Ipv4Addr], preferred: u16) -> anyhow::Result<u16> {

@@ -19,6 +19,7 @@ use clb_snapshot::{
 };
 
 use super::ProbeSettings;
+use super::handover::Promised;
 use super::health::Health;
 
 pub(super) use pools::CheckedMember;
@@ -36,6 +37,8 @@ pub(super) struct Plane {
     /// Listeners of the stored state whose port could not be bound at start, with the reason.
     unbound: BTreeMap<ListenerId, String>,
     probes: ProbeSettings,
+    /// Listeners that another process hands over, at the start.
+    promised: HashMap<ListenerId, Promised>,
 }
 
 /// The live state of what a change removed: its connections are drained.
@@ -46,7 +49,7 @@ pub(super) type Removed = Vec<Arc<Live>>;
 struct Bound {
     addr: SocketAddr,
     client_ip: ClientIp,
-    sockets: ListenSockets,
+    sockets: Arc<ListenSockets>,
     tls: Option<Arc<ServerTls>>,
 }
 
@@ -62,11 +65,19 @@ impl Plane {
             rules: HashMap::new(),
             unbound: BTreeMap::new(),
             probes,
+            promised: HashMap::new(),
         }
     }
 
     /// Brings everything in the state up. A port that can not be bound is reported and left out.
-    pub(super) fn start(&mut self, health: &mut Health, wall_ms: i64) {
+    /// Listeners that another process hands over are not bound.
+    pub(super) fn start(
+        &mut self,
+        health: &mut Health,
+        wall_ms: i64,
+        promised: HashMap<ListenerId, Promised>,
+    ) {
+        self.promised = promised;
         let pools = self.all_pools();
         let members = pools.iter().flat_map(|pool| self.checked_members(*pool));
         health.restore(members.collect(), wall_ms);
@@ -81,6 +92,13 @@ impl Plane {
                 self.unbound.insert(listener.id, reason);
             }
         }
+        // What nobody wants closes.
+        self.promised.clear();
+    }
+
+    /// What the workers serve, or are about to.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// Tries the ports again that could not be bound at start.
@@ -168,13 +186,13 @@ impl Plane {
         all
     }
 
-    fn bind_made(&self, changes: &[Change]) -> Result<Vec<(Arc<Model>, Bound)>, String> {
+    fn bind_made(&mut self, changes: &[Change]) -> Result<Vec<(Arc<Model>, Bound)>, String> {
         let made = changes.iter().filter_map(made_listener);
         made.map(|listener| Ok((Arc::clone(listener), self.bind(listener)?)))
             .collect()
     }
 
-    fn bind(&self, listener: &Model) -> Result<Bound, String> {
+    fn bind(&mut self, listener: &Model) -> Result<Bound, String> {
         let lb = self
             .state
             .load_balancer(listener.load_balancer)
@@ -183,9 +201,15 @@ impl Plane {
         let tls = self.handshakes(listener)?;
         let addr = SocketAddr::new(lb.vip, listener.port.get());
         let workers = self.board.workers().len();
-        let sockets = match listener.protocol.is_udp() {
-            true => clb_net::udp::bind_group(addr, workers).map(ListenSockets::udp),
-            false => clb_net::bind_listeners(addr, workers).map(ListenSockets::tcp),
+        let is_udp = listener.protocol.is_udp();
+        let promised = self.promised.remove(&listener.id);
+        let sockets = match promised.filter(|one| (one.addr, one.is_udp) == (addr, is_udp)) {
+            Some(promised) => Ok(promised.sockets),
+            None => match is_udp {
+                true => clb_net::udp::bind_group(addr, workers).map(ListenSockets::udp),
+                false => clb_net::bind_listeners(addr, workers).map(ListenSockets::tcp),
+            }
+            .map(Arc::new),
         };
         if lb.client_ip == ClientIp::Transparent && listener.protocol == Protocol::Tcp {
             clb_net::may_be_transparent(addr.is_ipv6()).map_err(|error| {
@@ -231,7 +255,7 @@ impl Plane {
             live: Arc::new(Live::new(workers)),
             unruled: Arc::new(RuleLive::new(workers)),
             tls: bound.tls,
-            sockets: Arc::new(bound.sockets),
+            sockets: bound.sockets,
         }));
         self.is_changed = true;
     }

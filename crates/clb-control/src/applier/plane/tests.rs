@@ -455,7 +455,9 @@ fn a_start_serves_what_is_stored_and_a_port_that_is_free_again() {
     );
     let holder = TcpListener::bind((lb, port)).unwrap();
     bench.plane = Plane::new(stored, board(), ProbeSettings::default());
-    bench.plane.start(&mut bench.health, NOW.0);
+    bench
+        .plane
+        .start(&mut bench.health, NOW.0, Default::default());
     assert_eq!(bench.plane.unbound(), 1);
     // Meanwhile things change.
     bench.create(vec![rule("c.com", "/", false)]);

@@ -145,7 +145,9 @@ fn a_start_serves_redirects() {
         ProbeSettings::default(),
     );
     bench.plane = Plane::new(stored, board(), ProbeSettings::default());
-    bench.plane.start(&mut bench.health, NOW.0);
+    bench
+        .plane
+        .start(&mut bench.health, NOW.0, Default::default());
     bench.plane.publish();
     assert_eq!(
         (bench.plane.unbound(), bench.redirect("a.com")),
