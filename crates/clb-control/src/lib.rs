@@ -35,7 +35,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
-use api::{Answered, Api, ApiLimits, ApiServer, Prices, RECORD_READERS};
+use api::{Answered, Api, ApiLimits, ApiServer, Prices, RECORD_READERS, Stop};
 use applier::{Applier, ApplierParts, ApplierSettings, MemberReport, Order, Stats, Succession};
 use clock::Clock;
 use engine::{AfterRest, Engine, EngineHandle, ExecuteError};
@@ -219,12 +219,12 @@ impl Control {
         self.engine.shared.read(read)
     }
 
-    /// Serves the API until `stop` turns true.
+    /// Serves the API until `stop` says so.
     pub async fn serve_api(
         &self,
         server: ApiServer,
         tls: Option<TlsAcceptor>,
-        stop: watch::Receiver<bool>,
+        stop: watch::Receiver<Stop>,
     ) {
         server.serve(Arc::clone(&self.api), tls, stop).await;
     }

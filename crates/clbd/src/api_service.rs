@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clb_control::Control;
-use clb_control::api::ApiServer;
+use clb_control::api::{ApiServer, Stop};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -20,7 +20,7 @@ pub struct ApiService {
     tls: Option<TlsAcceptor>,
     /// With the addresses that were asked for.
     sockets: Vec<(SocketAddr, TcpListener)>,
-    serving: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+    serving: Option<(watch::Sender<Stop>, JoinHandle<()>)>,
 }
 
 impl ApiService {
@@ -60,7 +60,7 @@ impl ApiService {
             Ok(server) => server,
             Err(error) => return tracing::error!(%error, "the API can not be served"),
         };
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = watch::channel(Stop::No);
         let (control, tls) = (Arc::clone(&self.control), self.tls.clone());
         let serving = tokio::spawn(async move { control.serve_api(server, tls, stopping).await });
         self.serving = Some((stop, serving));
@@ -68,9 +68,9 @@ impl ApiService {
 
     /// Accepts no more, and waits for the requests that are being answered. Who connects meanwhile
     /// waits.
-    pub async fn stop(&mut self) {
+    pub async fn stop(&mut self, how: Stop) {
         if let Some((stop, serving)) = self.serving.take() {
-            let _ = stop.send(true);
+            let _ = stop.send(how);
             if tokio::time::timeout(REQUESTS, serving).await.is_err() {
                 tracing::warn!("requests to the API are not waited for any longer");
             }

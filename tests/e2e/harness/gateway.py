@@ -4,6 +4,7 @@ import copy
 import http.client
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ import tomllib
 from .api import Api, Key, NodeSdk, Sdk, raw_exchange
 from .backends import Farm
 from .claims import Claims
+from .process import Adopted, adopt_orphans
 from .wait import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -94,6 +96,7 @@ class Gateway:
         self.api_address = ("127.0.0.1", self.claims.port())
         self.admin_address = ("127.0.0.1", self.claims.port())
         self.process = None
+        self._old = []
         self._starts = 0
         self._clients = []
         self.config = merge(
@@ -194,6 +197,24 @@ class Gateway:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"clbd still runs after {timeout:g} s:\n{self.log()}") from None
 
+    def upgrade(self, timeout=30.0):
+        """SIGUSR2; waits until a successor serves, which is the process from now on. Answers the old process, which drains."""
+        adopt_orphans()
+        old, before = self.process, len(self.log())
+        self.signal(signal.SIGUSR2)
+
+        def is_done():
+            log = self.log()[before:]
+            assert "this process goes on" not in log, f"no successor:\n{log}"
+            return "upgrade: done" in log
+
+        until(is_done, "a successor serves", timeout, interval=0.005)
+        pid = int(re.findall(r"upgrade: done process=(\d+)", self.log())[-1])
+        self.process = Adopted(pid)
+        self._old.append(old)
+        self.wait_ready()
+        return old
+
     def kill(self):
         """kill -9. Connections of clients break, as they do for everybody; make new ones afterwards."""
         self.process.kill()
@@ -213,9 +234,10 @@ class Gateway:
         """Ends everything, at once, whatever state it is in."""
         for client in self._clients:
             client.close()
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
+        for process in [*self._old, self.process]:
+            if process and process.poll() is None:
+                process.kill()
+                process.wait(10)
         self.farm.close()
         self.claims.release()
 

@@ -55,7 +55,7 @@ use errors::{from_execute, from_wait};
 use handlers::{Ask, Handler, Row};
 use view::View;
 
-pub use server::{ApiServer, ServeError};
+pub use server::{ApiServer, ServeError, Stop};
 pub use view::Prices;
 
 /// Path of the API, and the path that is signed.

@@ -6,7 +6,10 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::{Extension, Router};
 use clb_actions::ApiError;
 use hyper::server::conn::http1;
@@ -36,6 +39,19 @@ const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 pub struct ServeError {
     address: SocketAddr,
     source: io::Error,
+}
+
+/// Whether the API is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stop {
+    /// It is not.
+    #[default]
+    No,
+    /// Connections that wait for a request may bring one more within this time, which is answered:
+    /// another process goes on, and a request may be on its way.
+    Within(Duration),
+    /// Connections that wait for a request end.
+    Now,
 }
 
 /// The API, bound and ready to serve.
@@ -104,8 +120,8 @@ impl ApiServer {
             .collect()
     }
 
-    /// Serves until `stop` turns true. Requests that are being answered then are finished.
-    pub async fn serve(self, api: Arc<Api>, tls: Option<TlsAcceptor>, stop: watch::Receiver<bool>) {
+    /// Serves until `stop` says so. Requests that are being answered then are finished.
+    pub async fn serve(self, api: Arc<Api>, tls: Option<TlsAcceptor>, stop: watch::Receiver<Stop>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let app = router(Arc::clone(&api));
         let serving: Vec<_> = self
@@ -137,7 +153,7 @@ async fn accept(
     api: Arc<Api>,
     tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Stop>,
 ) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -145,7 +161,7 @@ async fn accept(
         };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            () = stopped(&mut stop) => return,
+            _ = stopped(&mut stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -170,7 +186,7 @@ async fn serve_one(
     app: Router,
     api: Arc<Api>,
     tls: Option<TlsAcceptor>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Stop>,
 ) {
     let _ = stream.set_nodelay(true);
     let limits = **api.limits.load();
@@ -197,11 +213,12 @@ fn plain_http() -> Router {
     })
 }
 
-async fn http<S>(stream: S, app: Router, limits: ApiLimits, mut stop: watch::Receiver<bool>)
+async fn http<S>(stream: S, app: Router, limits: ApiLimits, mut stop: watch::Receiver<Stop>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let url = usize::try_from(limits.url_bytes).unwrap_or(HEADERS);
+    let app = app.layer(middleware::from_fn_with_state(stop.clone(), say_close));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -210,9 +227,18 @@ where
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        stop = stopped(&mut stop) => {
+            let patience = match stop {
+                Stop::Within(patience) => patience,
+                Stop::Now | Stop::No => Duration::ZERO,
+            };
+            match tokio::time::timeout(patience, connection.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {
@@ -220,7 +246,22 @@ where
     }
 }
 
-/// Waits until it is time to stop; also when nobody is left to say so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+/// Tells the client that its connection ends with this answer, if it does.
+async fn say_close(
+    State(stop): State<watch::Receiver<Stop>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if *stop.borrow() != Stop::No {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Waits until it is time to stop, and how; at once when nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<Stop>) -> Stop {
+    let told = stop.wait_for(|stop| *stop != Stop::No).await;
+    told.map_or(Stop::Now, |stop| *stop)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use clb_access_log::AccessLog;
 use clb_control::Control;
+use clb_control::api::Stop;
 use clb_net::{Channel, MESSAGE_FILES};
 use clb_snapshot::{Board, Listener, UdpSessions};
 use clb_store::StateLock;
@@ -20,6 +21,8 @@ use crate::api_service::ApiService;
 
 /// How long the new process may take to read its configuration.
 const HELLO: Duration = Duration::from_secs(30);
+/// How long connections to the API that wait for a request may still bring one.
+const IDLE: Duration = Duration::from_millis(500);
 /// How long it may take to read and compile the state; changes wait meanwhile.
 const PREPARED: Duration = Duration::from_secs(120);
 /// How long it may take to serve what is compiled; new connections wait meanwhile.
@@ -93,7 +96,7 @@ impl Attempt<'_> {
             "upgrade: it has started"
         );
         self.is_held = true;
-        self.parts.api.stop().await;
+        self.parts.api.stop(Stop::Within(IDLE)).await;
         self.parts.control.hold().await;
         let listeners: Vec<Arc<Listener>> = self.parts.board.snapshot().iter().cloned().collect();
         self.channel.set_patience(Some(PREPARED))?;
