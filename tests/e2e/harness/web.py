@@ -7,7 +7,7 @@ import threading
 
 
 class Web:
-    """An HTTP/1.1 server that answers its name, whatever it is asked. `status` may be changed while it runs.
+    """An HTTP/1.1 server that answers its name, whatever it is asked. `status` may be changed while it runs, and `probed`, that of /health.
     `pages` has what is answered instead: (media type, content) by path.
 
     `asked` counts requests by Host, `paths` by target, `probes` those of the gateway's health checks as (method, path, host).
@@ -15,7 +15,7 @@ class Web:
 
     def __init__(self, name, address, port):
         self.name, self.port = name, port
-        self.status = 200
+        self.status = self.probed = 200
         self.pages = {}
         self.asked = collections.Counter()
         self.paths = collections.Counter()
@@ -34,7 +34,7 @@ class Web:
                     web.paths[self.path] += 1
                 kind, page = web.pages.get(self.path, (None, web.name))
                 body = page.encode()
-                self.send_response(web.status)
+                self.send_response(web.probed if self.path == "/health" else web.status)
                 if kind:
                     self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
