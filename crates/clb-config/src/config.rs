@@ -115,6 +115,8 @@ fn assemble(
         },
         limits: Limits {
             connections: number(root, "limits.connections")?,
+            connections_per_source: number(root, "limits.connections_per_source")?,
+            memory: number(root, "limits.memory")?,
             request_line: number(root, "limits.request_line")?,
             request_head: number(root, "limits.request_head")?,
             request_fields: number(root, "limits.request_fields")?,

@@ -252,6 +252,18 @@ pub const KEYS: &[Key] = &[
         "Client connections open at once; 0 is what RLIMIT_NOFILE allows.",
     ),
     now(
+        "limits.connections_per_source",
+        COUNT,
+        "0",
+        "Client connections and UDP sessions of one address, or one /64 of IPv6, at once. 0 is no limit.",
+    ),
+    now(
+        "limits.memory",
+        Kind::Size,
+        "\"0\"",
+        "Memory of the process's own beyond which nothing new is taken: connections are reset, requests answered with 503, what is under way goes on. 0 is 80 % of what the machine or its control group has.",
+    ),
+    now(
         "limits.request_line",
         Kind::Size,
         "\"16KiB\"",

@@ -217,6 +217,10 @@ pub struct Backends {
 pub struct Limits {
     /// 0 is what RLIMIT_NOFILE allows.
     pub connections: u64,
+    /// 0 is no limit.
+    pub connections_per_source: u64,
+    /// Bytes; 0 is 80 % of what there is.
+    pub memory: u64,
     /// Bytes; 414.
     pub request_line: u64,
     /// Bytes; 431.

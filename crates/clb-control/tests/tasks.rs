@@ -99,6 +99,8 @@ impl Bench {
             tcp_idle: Duration::from_secs(1),
             max_connections: u64::MAX,
             max_sockets: u64::MAX,
+            max_memory: u64::MAX,
+            max_per_source: u64::MAX,
             source_addresses: std::sync::Arc::new([]),
             tcp_keepalive: None,
             passive_health: true,

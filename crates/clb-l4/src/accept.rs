@@ -151,9 +151,12 @@ impl<S: Fn(Accepted, &ListenerCell)> Acceptor<S> {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(permit) = self.worker.board().permit() else {
-            self.worker.board().refused.count(Refusal::Connections);
-            return reset(&stream);
+        let permit = match self.worker.board().permit(peer.ip()) {
+            Ok(permit) => permit,
+            Err(reason) => {
+                self.worker.board().refused.count(reason);
+                return reset(&stream);
+            }
         };
         let listener = self.listener.get();
         // None is a listener whose drain is over already.

@@ -312,18 +312,19 @@ fn connections_and_udp_share_the_descriptors() {
         max_sockets: 8,
         ..settings()
     });
-    let permits: Vec<_> = (0..3).map(|_| plane.board.permit()).collect();
-    assert!(permits.iter().all(Option::is_some));
+    let client = std::net::IpAddr::from([192, 0, 2, 1]);
+    let permits: Vec<_> = (0..3).map(|_| plane.board.permit(client)).collect();
+    assert!(permits.iter().all(Result::is_ok));
     let sockets: Vec<_> = (0..3).filter_map(|_| plane.board.udp_socket()).collect();
     assert_eq!(sockets.len(), 2);
-    assert!(plane.board.permit().is_none());
+    assert!(plane.board.permit(client).is_err());
     drop(permits);
     // Half of them at most.
     let more: Vec<_> = (0..3).filter_map(|_| plane.board.udp_socket()).collect();
     assert_eq!(more.len(), 2);
     assert_eq!(
         (0..9)
-            .map_while(|_| plane.board.permit().map(std::mem::forget))
+            .map_while(|_| plane.board.permit(client).ok().map(std::mem::forget))
             .count(),
         2
     );

@@ -36,6 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         tcp_idle: Duration::from_secs(900),
         max_connections: u64::MAX,
         max_sockets: u64::MAX,
+        max_memory: u64::MAX,
+        max_per_source: u64::MAX,
         source_addresses: std::sync::Arc::new([]),
         tcp_keepalive: None,
         http: HttpSettings::default(),

@@ -115,6 +115,11 @@ enum Attempt {
 pub(crate) async fn exchange(asker: &mut impl Asker, order: &mut Order) -> Result<Outcome, u16> {
     let local = Rc::clone(asker.local());
     let board = local.board();
+    if board.is_over_memory() {
+        board.refused.count(Refusal::MemoryLimit);
+        order.reason = Reason::Exhausted;
+        return Err(503);
+    }
     let mut tried = TriedSet::new();
     let mut status = None;
     let wanted = order.sticky.as_ref().and_then(|sticky| sticky.wanted);

@@ -256,6 +256,8 @@ mod tests {
             tcp_idle: Duration::from_secs(900),
             max_connections: 1,
             max_sockets: u64::MAX,
+            max_memory: u64::MAX,
+            max_per_source: u64::MAX,
             source_addresses: Arc::new([]),
             tcp_keepalive: None,
             passive_health: true,

@@ -20,4 +20,7 @@ pub use options::{
     set_linger_zero, set_nodelay, set_transparent, set_user_timeout, shutdown_write,
 };
 pub use pipe::Pipe;
-pub use resources::{Exhausted, exhausted, may_be_chosen, raise_nofile_limit, reserve_descriptors};
+pub use resources::{
+    Exhausted, MemoryGauge, exhausted, may_be_chosen, memory_there_is, raise_nofile_limit,
+    reserve_descriptors,
+};

@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::RawFd;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -43,6 +45,75 @@ pub fn reserve_descriptors(limit: u64) -> io::Result<()> {
     let any = std::fs::File::open("/dev/null")?;
     drop(rustix::io::fcntl_dupfd_cloexec(&any, last)?);
     Ok(())
+}
+
+/// Reads again and again how much memory the process has of its own.
+#[derive(Debug)]
+pub struct MemoryGauge {
+    statm: std::fs::File,
+    page: u64,
+}
+
+impl MemoryGauge {
+    /// Ready to read.
+    ///
+    /// # Errors
+    /// When /proc can not be read.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            statm: std::fs::File::open("/proc/self/statm")?,
+            page: rustix::param::page_size() as u64,
+        })
+    }
+
+    /// Octets in memory that belong to no file: what the allocator and the stacks have (statm,
+    /// proc(5): resident less shared).
+    ///
+    /// # Errors
+    /// What reading gives, and `InvalidData` for another format.
+    pub fn read(&self) -> io::Result<u64> {
+        let mut text = [0; 128];
+        let length = self.statm.read_at(&mut text, 0)?;
+        let text = std::str::from_utf8(text.get(..length).unwrap_or_default());
+        let mut numbers = text
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+            .map(|number| number.parse::<u64>().ok());
+        let (_, resident, shared) = (numbers.next(), numbers.next(), numbers.next());
+        match (resident.flatten(), shared.flatten()) {
+            (Some(resident), Some(shared)) => Ok(resident.saturating_sub(shared) * self.page),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Octets of memory that this process and its neighbours may have: the machine's, or less if a
+/// control group says so (memory.max of cgroups(7) version 2, its own and those above it;
+/// memory.limit_in_bytes of version 1). None: it can not be found out.
+#[must_use]
+pub fn memory_there_is() -> Option<u64> {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let machine = read(Path::new("/proc/meminfo")).and_then(|text| total_of(&text));
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let own = Path::new("/sys/fs/cgroup").join(group.unwrap_or("/").trim_start_matches('/'));
+    let above = own
+        .ancestors()
+        .take_while(|path| path.starts_with("/sys/fs/cgroup"))
+        .map(|path| path.join("memory.max"));
+    let old = PathBuf::from("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    let limits = above
+        .chain([old])
+        .filter_map(|path| read(&path)?.trim().parse().ok());
+    machine.into_iter().chain(limits).min()
+}
+
+fn total_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// Whether the kernel may choose this port for a connection (ip_local_port_range, ip(7)), as it was
@@ -106,6 +177,22 @@ mod tests {
         let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
         let size: u64 = size.unwrap().trim().parse().unwrap();
         assert!(size >= limit.min(DESCRIPTORS_AT_START), "{size} of {limit}");
+    }
+
+    #[test]
+    fn memory_that_is_used_is_seen_and_what_there_is_known() {
+        let gauge = MemoryGauge::new().unwrap();
+        let before = gauge.read().unwrap();
+        let taken = vec![1u8; 64 << 20];
+        let after = gauge.read().unwrap();
+        assert!(after >= before + (60 << 20), "{before} {after}");
+        assert!(taken.iter().all(|octet| *octet == 1));
+        assert!(memory_there_is().unwrap() > after);
+        assert_eq!(
+            total_of("MemTotal:       24689552 kB\nX: 1 kB"),
+            Some(24_689_552 * 1024)
+        );
+        assert_eq!(total_of("MemTotal: x"), None);
     }
 
     #[test]

@@ -266,6 +266,16 @@ impl Source {
             }),
         )?;
         writer.gauge(
+            "clb_memory_bytes",
+            "Memory of the process's own, as limits.memory counts it.",
+            plain(board.memory()),
+        )?;
+        writer.gauge(
+            "clb_memory_limit_bytes",
+            "Memory beyond which nothing new is taken (limits.memory).",
+            plain(board.settings().max_memory),
+        )?;
+        writer.gauge(
             "clb_persistence_entries",
             "Clients that layer-4 session persistence remembers.",
             plain(count(board.persistence.len())),

@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use crate::http::HttpSettings;
 use crate::passive::Suspects;
 use crate::pool::Pool;
-use crate::refusal::Refusals;
+use crate::refusal::{Refusal, Refusals};
 use crate::rule_name::RuleNames;
 use crate::snapshot::Snapshot;
+use crate::sources::{Source, Sources};
 use crate::udp::{UdpSessionPermit, UdpSettings, UdpSocketPermit, UdpTotals};
 
 /// Settings that apply to the next connection on every worker.
@@ -34,6 +35,12 @@ pub struct PlaneSettings {
     /// what the process may open, less what it needs for other things. UDP takes half of them at
     /// most. `u64::MAX` for no limit.
     pub max_sockets: u64,
+    /// Octets of memory of the process's own beyond which nothing new is taken
+    /// (`limits.memory`); `u64::MAX` for no limit.
+    pub max_memory: u64,
+    /// Client connections and UDP sessions of one client at the same time
+    /// (`limits.connections_per_source`); `u64::MAX` for no limit.
+    pub max_per_source: u64,
     /// Where connections to a backend come from when all ports of the kernel's choice are taken
     /// (`backends.source_addresses`).
     pub source_addresses: Arc<[IpAddr]>,
@@ -125,6 +132,9 @@ pub struct Board {
     connections: CachePadded<AtomicU64>,
     closing: AtomicBool,
     handing_over: AtomicBool,
+    memory: AtomicU64,
+    is_over_memory: AtomicBool,
+    sources: Sources,
     epoch: Instant,
     cookie_key: OnceLock<CookieKey>,
     /// Clients that were turned away, by reason.
@@ -135,6 +145,8 @@ pub struct Board {
     pub bad_answer_log: LogGate,
     /// For the log line that says that routing gave up.
     pub routing_log: LogGate,
+    /// For the log line that says that memory is used up.
+    pub memory_log: LogGate,
     /// The layer-4 session persistence of all pools.
     pub persistence: Persistence<PoolKey>,
     /// Backends that traffic has taken out and that are to be probed at once.
@@ -162,12 +174,16 @@ impl Board {
             connections: CachePadded::default(),
             closing: AtomicBool::new(false),
             handing_over: AtomicBool::new(false),
+            memory: AtomicU64::new(0),
+            is_over_memory: AtomicBool::new(false),
+            sources: Sources::default(),
             epoch: epoch(),
             cookie_key: OnceLock::new(),
             refused: Refusals::default(),
             exhaustion_log: LogGate::default(),
             bad_answer_log: LogGate::default(),
             routing_log: LogGate::default(),
+            memory_log: LogGate::default(),
             persistence: Persistence::new(persistence_entries),
             suspects: Suspects::default(),
             udp: UdpTotals::default(),
@@ -262,22 +278,71 @@ impl Board {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Counts a client connection in; `None` when
-    /// [`max_connections`](PlaneSettings::max_connections) are open, or their sockets with those
-    /// of UDP are as many as there [may be](PlaneSettings::max_sockets).
-    #[must_use]
-    pub fn permit(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    /// Counts a connection of a client in.
+    ///
+    /// # Errors
+    /// When there is no memory for it, when
+    /// [`max_connections`](PlaneSettings::max_connections) are open or their sockets with those of
+    /// UDP are as many as there [may be](PlaneSettings::max_sockets), or when the client has as many
+    /// as [it may](PlaneSettings::max_per_source).
+    pub fn permit(self: &Arc<Self>, client: IpAddr) -> Result<ConnectionPermit, Refusal> {
+        if self.is_over_memory() {
+            return Err(Refusal::MemoryLimit);
+        }
         let settings = self.settings.load();
         let sockets = settings.max_sockets.saturating_sub(self.udp.sockets());
         let limit = settings.max_connections.min(sockets / 2);
-        count_below(&self.connections, limit).then(|| ConnectionPermit(Arc::clone(self)))
+        let source = self.sources.enter(client, settings.max_per_source);
+        let source = source.ok_or(Refusal::Source)?;
+        if count_below(&self.connections, limit) {
+            let board = Arc::clone(self);
+            return Ok(ConnectionPermit { board, source });
+        }
+        self.sources.leave(source);
+        Err(Refusal::Connections)
     }
 
-    /// Counts a UDP session in; `None` when [`max_sessions`](UdpSettings::max_sessions) are there.
+    /// Counts a UDP session of a client in.
+    ///
+    /// # Errors
+    /// When there is no memory for it, when [`max_sessions`](UdpSettings::max_sessions) are there,
+    /// or when the client has as many as [it may](PlaneSettings::max_per_source).
+    pub fn udp_session(self: &Arc<Self>, client: IpAddr) -> Result<UdpSessionPermit, Refusal> {
+        if self.is_over_memory() {
+            return Err(Refusal::MemoryLimit);
+        }
+        let settings = self.settings.load();
+        let source = self.sources.enter(client, settings.max_per_source);
+        let source = source.ok_or(Refusal::Source)?;
+        if count_below(&self.udp.sessions, settings.udp.max_sessions) {
+            return Ok(UdpSessionPermit::new(Arc::clone(self), source));
+        }
+        self.sources.leave(source);
+        Err(Refusal::UdpSessions)
+    }
+
+    /// Takes in how many octets of memory the process has of its own; whoever measures calls it
+    /// many times a second.
+    pub fn note_memory(&self, octets: u64) {
+        self.memory.store(octets, Ordering::Relaxed);
+        let is_over = octets > self.settings.load().max_memory;
+        self.is_over_memory.store(is_over, Ordering::Relaxed);
+    }
+
+    /// Octets of memory as they were [noted](Self::note_memory).
     #[must_use]
-    pub fn udp_session(self: &Arc<Self>) -> Option<UdpSessionPermit> {
-        let limit = self.settings.load().udp.max_sessions;
-        count_below(&self.udp.sessions, limit).then(|| UdpSessionPermit::new(Arc::clone(self)))
+    pub fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no memory for anything new; what is under way goes on.
+    #[must_use]
+    pub fn is_over_memory(&self) -> bool {
+        self.is_over_memory.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn leave(&self, source: Source) {
+        self.sources.leave(source);
     }
 
     /// Counts a socket towards UDP backends in; `None` when UDP has half of all
@@ -384,21 +449,25 @@ fn count_below(counter: &AtomicU64, limit: u64) -> bool {
     is_below
 }
 
-/// A client connection that counts against the limit until this is dropped.
+/// A client connection that counts against the limits until this is dropped.
 #[derive(Debug)]
-pub struct ConnectionPermit(Arc<Board>);
+pub struct ConnectionPermit {
+    board: Arc<Board>,
+    source: Source,
+}
 
 impl ConnectionPermit {
     /// The board that gave the permit.
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
-        &self.0
+        &self.board
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.board.connections.fetch_sub(1, Ordering::Relaxed);
+        self.board.sources.leave(self.source);
     }
 }
 
@@ -412,6 +481,8 @@ mod tests {
             tcp_idle: Duration::from_secs(900),
             max_connections,
             max_sockets: u64::MAX,
+            max_memory: u64::MAX,
+            max_per_source: u64::MAX,
             source_addresses: std::sync::Arc::new([]),
             tcp_keepalive: None,
             http: HttpSettings::default(),
@@ -456,12 +527,49 @@ mod tests {
     #[test]
     fn permits_end_at_the_limit_and_come_back() {
         let board = Arc::new(Board::new(1, settings(2), 0));
-        let permits: Vec<_> = (0..2).map(|_| board.permit().unwrap()).collect();
-        assert!(board.permit().is_none());
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let permits: Vec<_> = (0..2).map(|_| board.permit(client).unwrap()).collect();
+        assert_eq!(board.permit(client).unwrap_err(), Refusal::Connections);
         assert_eq!(board.connections(), 2);
         drop(permits);
         assert_eq!(board.connections(), 0);
-        assert!(board.permit().is_some());
+        assert!(board.permit(client).is_ok());
+    }
+
+    #[test]
+    fn one_client_has_no_more_than_its_share_over_both_kinds() {
+        let board = Arc::new(Board::new(1, settings(100), 0));
+        let mut changed = settings(100);
+        changed.max_per_source = 2;
+        board.set_settings(changed);
+        let clients = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let connection = board.permit(clients[0]).unwrap();
+        let _session = board.udp_session(clients[0]).unwrap();
+        assert_eq!(board.permit(clients[0]).unwrap_err(), Refusal::Source);
+        assert_eq!(board.udp_session(clients[0]).unwrap_err(), Refusal::Source);
+        // What was refused is not counted anywhere.
+        assert_eq!((board.connections(), board.udp.sessions()), (1, 1));
+        assert!(board.permit(clients[1]).is_ok());
+        drop(connection);
+        assert!(board.permit(clients[0]).is_ok());
+    }
+
+    #[test]
+    fn beyond_its_memory_it_takes_nothing_new() {
+        let board = Arc::new(Board::new(1, settings(100), 0));
+        let mut changed = settings(100);
+        changed.max_memory = 1_000;
+        board.set_settings(changed);
+        let client = IpAddr::from([192, 0, 2, 1]);
+        board.note_memory(1_000);
+        let kept = board.permit(client).unwrap();
+        board.note_memory(1_001);
+        assert_eq!(board.permit(client).unwrap_err(), Refusal::MemoryLimit);
+        assert_eq!(board.udp_session(client).unwrap_err(), Refusal::MemoryLimit);
+        assert_eq!(board.connections(), 1);
+        board.note_memory(999);
+        assert!(board.permit(client).is_ok());
+        drop(kept);
     }
 
     #[test]

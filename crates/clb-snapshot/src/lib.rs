@@ -24,6 +24,7 @@ mod rule;
 mod rule_live;
 mod rule_name;
 mod snapshot;
+mod sources;
 mod tls;
 mod tls_live;
 mod udp;

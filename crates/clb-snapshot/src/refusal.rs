@@ -26,11 +26,15 @@ pub enum Refusal {
     /// No port is left towards a backend, at none of
     /// [`source_addresses`](PlaneSettings::source_addresses).
     Ports,
+    /// The process has [`PlaneSettings::max_memory`].
+    MemoryLimit,
+    /// The client has [`PlaneSettings::max_per_source`] connections and sessions.
+    Source,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Connections,
         Self::Descriptors,
         Self::Memory,
@@ -39,6 +43,8 @@ impl Refusal {
         Self::TlsHandshakes,
         Self::UdpSessions,
         Self::Ports,
+        Self::MemoryLimit,
+        Self::Source,
     ];
 
     /// The reason as a metric's label.
@@ -53,6 +59,8 @@ impl Refusal {
             Self::TlsHandshakes => "tls_handshakes",
             Self::UdpSessions => "udp_sessions",
             Self::Ports => "ports",
+            Self::MemoryLimit => "memory_limit",
+            Self::Source => "source",
         }
     }
 }
@@ -88,7 +96,7 @@ mod tests {
             (0..times).for_each(|_| refused.count(reason));
         }
         let totals = Refusal::ALL.map(|reason| refused.total(reason));
-        assert_eq!(totals, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(totals, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         let mut names = Refusal::ALL.map(Refusal::name).to_vec();
         names.sort_unstable();
         names.dedup();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::board::Board;
+use crate::sources::Source;
 
 /// Settings that apply to the next datagram on every worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,17 +108,21 @@ impl UdpTotals {
 
 /// A UDP session that counts against the limit until this is dropped.
 #[derive(Debug)]
-pub struct UdpSessionPermit(Arc<Board>);
+pub struct UdpSessionPermit {
+    board: Arc<Board>,
+    source: Source,
+}
 
 impl UdpSessionPermit {
-    pub(crate) fn new(board: Arc<Board>) -> Self {
-        Self(board)
+    pub(crate) fn new(board: Arc<Board>, source: Source) -> Self {
+        Self { board, source }
     }
 }
 
 impl Drop for UdpSessionPermit {
     fn drop(&mut self) {
-        self.0.udp.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.board.udp.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.board.leave(self.source);
     }
 }
 

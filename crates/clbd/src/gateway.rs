@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api_service::ApiService;
 use crate::logging::{self, LevelHandle};
+use crate::memory;
 use crate::running::{End, Reload, Running, Signals, Wish, readiness, turned_true};
 use crate::settings::{self, plane_settings};
 use crate::upgrade::Inheritance;
@@ -262,6 +263,7 @@ async fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         plane_settings(&config, descriptors),
         settings::persistence_entries(&config),
     ));
+    memory::watch(Arc::clone(&board)).context("memory can not be watched")?;
     let access_log = start_access_log(&config, &board)?;
     let (succession, heir) = match inherited {
         Some(inherited) => {

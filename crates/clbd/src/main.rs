@@ -6,6 +6,7 @@ mod credentials;
 mod demo;
 mod gateway;
 mod logging;
+mod memory;
 mod running;
 mod settings;
 mod upgrade;

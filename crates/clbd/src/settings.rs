@@ -18,6 +18,9 @@ use crate::credentials;
 
 /// Descriptors that are not for relayed connections: listeners, the API, the store, probes.
 const DESCRIPTORS_KEPT: u64 = 1024;
+/// Of the memory that there is, what may be used before new work is refused: the kernel has buffers
+/// for each connection, too.
+const MEMORY_PERCENT: u64 = 80;
 /// A relayed connection has a socket to the client and one to the backend.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
@@ -52,6 +55,11 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
             connections => connections,
         },
         max_sockets,
+        max_memory: max_memory(config),
+        max_per_source: match config.limits.connections_per_source {
+            0 => u64::MAX,
+            connections => connections,
+        },
         source_addresses: config.backends.source_addresses.as_slice().into(),
         tcp_keepalive: config.timeouts.tcp_keepalive,
         udp: UdpSettings {
@@ -63,6 +71,14 @@ pub fn plane_settings(config: &Config, descriptors: u64) -> PlaneSettings {
         },
         http: http_settings(config),
         passive_health: config.health.passive,
+    }
+}
+
+/// Octets of memory beyond which nothing new is taken.
+fn max_memory(config: &Config) -> u64 {
+    match config.limits.memory {
+        0 => clb_net::memory_there_is().map_or(u64::MAX, |octets| octets / 100 * MEMORY_PERCENT),
+        octets => octets,
     }
 }
 

@@ -86,8 +86,8 @@ class Gateway:
     backends. The API and admin addresses are ports of 127.0.0.1.
     """
 
-    def __init__(self, folder, config=None, workers=2, binary=None):
-        self.binary = binary
+    def __init__(self, folder, config=None, workers=2, binary=None, popen=subprocess.Popen):
+        self.binary, self.popen = binary, popen
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.claims = Claims()
@@ -154,7 +154,7 @@ class Gateway:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         self._starts += 1
         with open(self.folder / f"clbd-{self._starts}.log", "wb") as log:
-            self.process = subprocess.Popen(
+            self.process = self.popen(
                 [self.binary or binary(), "--config", str(self.config_file), *more],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

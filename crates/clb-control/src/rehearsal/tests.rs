@@ -71,6 +71,8 @@ fn plane_settings() -> PlaneSettings {
         tcp_idle: std::time::Duration::from_secs(1),
         max_connections: u64::MAX,
         max_sockets: u64::MAX,
+        max_memory: u64::MAX,
+        max_per_source: u64::MAX,
         source_addresses: std::sync::Arc::new([]),
         tcp_keepalive: None,
         passive_health: true,

@@ -161,7 +161,7 @@ impl Plane {
             return None;
         }
         let place = Place {
-            _permit: self.board().udp_session()?,
+            _permit: self.board().udp_session(session.client.ip()).ok()?,
             admission: self.live.count(self.worker.index()),
         };
         Some((member.live.count(self.worker.index()), place))
@@ -309,11 +309,11 @@ impl World for Plane {
         }
     }
 
-    fn admit(&mut self) -> Option<Place> {
-        let permit = self.board().udp_session()?;
+    fn admit(&mut self, client: SocketAddr) -> Result<Place, Refusal> {
+        let permit = self.board().udp_session(client.ip())?;
         let admission = self.live.count(self.worker.index());
         admission.count_opened();
-        Some(Place {
+        Ok(Place {
             admission,
             _permit: permit,
         })
@@ -329,7 +329,7 @@ pub(super) fn copy(socket: &UdpSocket) -> io::Result<StdUdpSocket> {
 pub(super) fn count_denied(board: &Board, denied: super::sessions::Denied) {
     use super::sessions::Denied;
     let reason = match denied {
-        Denied::Sessions => Refusal::UdpSessions,
+        Denied::NoRoom(reason) => reason,
         Denied::Sockets => {
             let error = "there are as many UDP sockets as there may be";
             count_exhausted(board, Exhausted::Descriptors, &io::Error::other(error));

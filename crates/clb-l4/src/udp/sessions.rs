@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use clb_model::BindingId;
-use clb_snapshot::{Turn, UdpSession};
+use clb_snapshot::{Refusal, Turn, UdpSession};
 use hashbrown::HashTable;
 use slab::Slab;
 
@@ -37,8 +37,8 @@ pub(crate) trait World: Sockets {
     /// A client goes on with its backend.
     fn stay(&mut self, client: SocketAddr, binding: BindingId, now: u64);
 
-    /// Room for a new session.
-    fn admit(&mut self) -> Option<Self::Place>;
+    /// Room for a new session of a client.
+    fn admit(&mut self, client: SocketAddr) -> Result<Self::Place, Refusal>;
 }
 
 /// A backend for a session.
@@ -53,8 +53,8 @@ pub(crate) struct Choice<M> {
 /// Why a datagram of a client goes nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// There are as many sessions as there may be.
-    Sessions,
+    /// There are as many sessions as there may be, or of this client, or there is no memory.
+    NoRoom(Refusal),
     /// There are as many sockets as there may be.
     Sockets,
     /// The pool has nobody to pick.
@@ -279,7 +279,7 @@ impl<M, P> Sessions<M, P> {
         world: &mut impl World<Member = M, Place = P>,
     ) -> Result<u32, Denied> {
         let hops = hops::onward(hops).ok_or(Denied::Hops)?;
-        let place = world.admit().ok_or(Denied::Sessions)?;
+        let place = world.admit(client).map_err(Denied::NoRoom)?;
         let choice = world.pick(client, now, None).ok_or(Denied::NoBackend)?;
         let is_v6 = choice.to.is_ipv6();
         let kind = Kind { is_v6, hops };

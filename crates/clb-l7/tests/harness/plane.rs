@@ -222,6 +222,8 @@ fn plane_settings(settings: &Settings) -> PlaneSettings {
         tcp_idle: patience(),
         max_connections: u64::MAX,
         max_sockets: u64::MAX,
+        max_memory: u64::MAX,
+        max_per_source: u64::MAX,
         source_addresses: std::sync::Arc::new([]),
         tcp_keepalive: None,
         http: settings.clone(),

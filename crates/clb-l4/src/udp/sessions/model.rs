@@ -160,7 +160,10 @@ impl World for Model {
         self.stayed += 1;
     }
 
-    fn admit(&mut self) -> Option<Counted> {
-        (self.sessions.get() < self.most_sessions).then(|| Counted::one_of(&self.sessions))
+    fn admit(&mut self, _: SocketAddr) -> Result<Counted, Refusal> {
+        let has_room = self.sessions.get() < self.most_sessions;
+        has_room
+            .then(|| Counted::one_of(&self.sessions))
+            .ok_or(Refusal::UdpSessions)
     }
 }

@@ -119,7 +119,8 @@ impl Life {
             (Ok(_), Some(_)) => {}
             (Ok(_), None) => assert!(had_room && hops != Some(5)),
             (Err(Denied::Hops), before) => assert!(before.is_none() && hops == Some(5)),
-            (Err(Denied::Sessions), before) => {
+            (Err(Denied::NoRoom(reason)), before) => {
+                assert_eq!(reason, Refusal::UdpSessions);
                 assert!(before.is_none());
                 assert_eq!(self.world.sessions.get(), self.world.most_sessions);
             }

@@ -121,7 +121,7 @@ fn at_the_limit_new_ones_are_denied_and_old_ones_go_on() {
     let one = sessions.datagram(0, client(1), None, &mut world).unwrap();
     sessions.datagram(0, client(2), None, &mut world).unwrap();
     let denied = sessions.datagram(1, client(3), None, &mut world);
-    assert_eq!(denied, Err(Denied::Sessions));
+    assert_eq!(denied, Err(Denied::NoRoom(Refusal::UdpSessions)));
     assert_eq!(sessions.datagram(1, client(1), None, &mut world), Ok(one));
     assert_eq!(world.sessions.get(), 2);
     // The other one's time is over first.
