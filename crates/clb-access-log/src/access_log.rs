@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::query::{Page, Query, Source, run};
-use crate::ring::Sender;
+use crate::ring::{End, Home, Sender};
 use crate::row::Row;
 use crate::targets::Targets;
 use crate::writer::{Order, Shared, Sink, Writer, lock};
@@ -80,7 +80,7 @@ pub struct Figures {
 #[derive(Debug)]
 pub struct AccessLog {
     shared: Arc<Shared>,
-    senders: Vec<Mutex<Option<Sender>>>,
+    senders: Vec<Home>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -111,7 +111,7 @@ impl AccessLog {
         let ring_bytes = settings.ring_bytes;
         let shared = Arc::new(Shared::new(settings));
         let bell = &shared.bell;
-        let rings = (0..workers).map(|_| Sender::new(ring_bytes, bell));
+        let rings = (0..workers).map(|_| End::new(ring_bytes, bell));
         let (senders, rings): (Vec<_>, Vec<_>) = rings.unzip();
         let shown = (rule, hostname);
         let writer = Writer::new(&shared, rings, dir, (names, observer), shown);
@@ -124,7 +124,7 @@ impl AccessLog {
             shared,
             senders: senders
                 .into_iter()
-                .map(|one| Mutex::new(Some(one)))
+                .map(|end| Arc::new(Mutex::new(Some(end))))
                 .collect(),
             thread: Mutex::new(Some(thread)),
         })
@@ -162,10 +162,10 @@ impl AccessLog {
         self.shared.bell.wake();
     }
 
-    /// A worker's end of its ring, once.
+    /// A worker's end of its ring, unless somebody has it.
     #[must_use]
     pub fn sender(&self, worker: usize) -> Option<Sender> {
-        lock(self.senders.get(worker)?).take()
+        Sender::take(self.senders.get(worker)?)
     }
 
     /// Answers a query, with all rows that were handed over before. Blocks while files are read.

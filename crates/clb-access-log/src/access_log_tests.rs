@@ -63,6 +63,8 @@ fn a_query_sees_what_was_handed_over_before() {
     let log = start(dir.path(), settings());
     let (mut one, mut two) = (log.sender(0).unwrap(), log.sender(1).unwrap());
     assert!(log.sender(0).is_none());
+    drop(one);
+    one = log.sender(0).unwrap();
     for round in 0..50 {
         let start = round * 2;
         send(&mut one, start..start + 1);

@@ -1,7 +1,7 @@
 //! From a worker to the thread that writes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -45,34 +45,27 @@ impl Bell {
     }
 }
 
-/// A worker's end of its ring.
+/// The end of a ring into which rows are put.
 #[derive(Debug)]
-pub struct Sender {
+pub(crate) struct End {
     ring: Producer<u8>,
     bell: Arc<Bell>,
     row: Vec<u8>,
 }
 
-impl Sender {
+impl End {
     /// A ring of `bytes` octets.
     pub(crate) fn new(bytes: usize, bell: &Arc<Bell>) -> (Self, Consumer<u8>) {
         let (ring, consumer) = RingBuffer::new(bytes);
-        let sender = Self {
+        let end = Self {
             ring,
             bell: Arc::clone(bell),
             row: Vec::new(),
         };
-        (sender, consumer)
+        (end, consumer)
     }
 
-    /// Whether rows are wanted (`access_log.enabled`).
-    #[must_use]
-    pub fn is_enabled(&self) -> bool {
-        self.bell.is_enabled.load(Ordering::Relaxed)
-    }
-
-    /// Hands a row over. Never waits: where there is no room, the row is counted as dropped.
-    pub fn send(&mut self, row: &Row<'_>) {
+    fn send(&mut self, row: &Row<'_>) {
         self.row.clear();
         row.write(&mut self.row);
         match self.ring.push_entire_slice(&self.row) {
@@ -81,6 +74,48 @@ impl Sender {
                 self.bell.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// Where the end of a worker's ring lies while no worker has it.
+pub(crate) type Home = Arc<Mutex<Option<End>>>;
+
+/// A worker's end of its ring. It goes back when this is dropped: a worker that is started anew
+/// takes it again.
+#[derive(Debug)]
+pub struct Sender {
+    end: Option<End>,
+    home: Home,
+}
+
+impl Sender {
+    /// Takes the end, if it is there.
+    pub(crate) fn take(home: &Home) -> Option<Self> {
+        let end = home.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Self {
+            end: Some(end),
+            home: Arc::clone(home),
+        })
+    }
+
+    /// Whether rows are wanted (`access_log.enabled`).
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        let end = self.end.as_ref();
+        end.is_some_and(|end| end.bell.is_enabled.load(Ordering::Relaxed))
+    }
+
+    /// Hands a row over. Never waits: where there is no room, the row is counted as dropped.
+    pub fn send(&mut self, row: &Row<'_>) {
+        if let Some(end) = &mut self.end {
+            end.send(row);
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.end.take();
     }
 }
 
@@ -106,7 +141,7 @@ mod tests {
     #[test]
     fn a_full_ring_drops_and_counts_and_goes_on_afterwards() {
         let bell = Arc::new(Bell::default());
-        let (mut sender, mut ring) = Sender::new(100, &bell);
+        let (mut sender, mut ring) = End::new(100, &bell);
         let mut row = Row::default();
         for number in 0..10 {
             row.set(Number::Time, number);

@@ -7,12 +7,16 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use clb_model::ListenerId;
 use clb_snapshot::{Board, Change, Listener, Snapshot};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
+
+/// How long a worker runs at least before it is started anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// One worker.
 #[derive(Debug, Clone)]
@@ -96,18 +100,79 @@ impl Running {
 }
 
 /// Starts a thread with worker `index` of the board; `start` starts what serves a listener. It
-/// ends after [`Board::close`].
+/// ends after [`Board::close`]. A worker that panics takes its own connections and sessions with it
+/// and is started anew, with new sockets; the thread that is given is one that sees to it.
 ///
 /// # Errors
-/// When the thread or its runtime cannot be made.
-pub fn spawn_worker(
+/// When a thread or its runtime cannot be made.
+pub fn spawn_worker<S>(
     index: usize,
     board: Arc<Board>,
-    start: impl Fn(&Worker, Arc<Listener>) -> io::Result<Running> + Send + 'static,
-) -> io::Result<thread::JoinHandle<()>> {
+    start: S,
+) -> io::Result<thread::JoinHandle<()>>
+where
+    S: Fn(&Worker, Arc<Listener>) -> io::Result<Running> + Send + Sync + 'static,
+{
+    let start = Arc::new(start);
+    let worker = spawn_once(index, &board, &start)?;
+    thread::Builder::new()
+        .name(format!("keeper-{index}"))
+        .spawn(move || keep(index, &board, &start, worker))
+}
+
+/// Starts the worker again whenever it has panicked.
+fn keep<S>(index: usize, board: &Arc<Board>, start: &Arc<S>, mut worker: thread::JoinHandle<()>)
+where
+    S: Fn(&Worker, Arc<Listener>) -> io::Result<Running> + Send + Sync + 'static,
+{
+    let mut started = Instant::now();
+    while worker.join().is_err() && !board.is_closing() {
+        if let Some(slot) = board.workers().get(index) {
+            slot.count_restart();
+        }
+        tracing::error!(
+            worker = index,
+            "the worker has panicked: its connections are lost, it is started anew"
+        );
+        // One that panics again at once must not take the processor from the others.
+        thread::sleep(RESTART_PAUSE.saturating_sub(started.elapsed()));
+        reopen(index, board);
+        started = Instant::now();
+        worker = match spawn_once(index, board, start) {
+            Ok(worker) => worker,
+            Err(error) => {
+                return tracing::error!(worker = index, %error, "the worker can not be started anew");
+            }
+        };
+    }
+}
+
+/// Puts a new socket in the place of each that the worker had.
+fn reopen(index: usize, board: &Board) {
+    for listener in board.snapshot().iter() {
+        let (sockets, addr) = (&listener.sockets, listener.addr);
+        let opened = match listener.protocol.is_udp() {
+            true => clb_net::udp::join_group(addr).map(|socket| sockets.put_udp(index, socket)),
+            false => clb_net::join_listeners(addr).map(|socket| sockets.put_tcp(index, socket)),
+        };
+        if let Err(error) = opened {
+            tracing::error!(worker = index, listener = %listener.id, %addr, %error, "the worker has no socket");
+        }
+    }
+}
+
+fn spawn_once<S>(
+    index: usize,
+    board: &Arc<Board>,
+    start: &Arc<S>,
+) -> io::Result<thread::JoinHandle<()>>
+where
+    S: Fn(&Worker, Arc<Listener>) -> io::Result<Running> + Send + Sync + 'static,
+{
     // Built here, so that a failure is the caller's to handle; a local runtime stays on the thread
     // that built it, therefore the answer comes back through a channel.
     let (report, reported) = std::sync::mpsc::sync_channel(1);
+    let (board, start) = (Arc::clone(board), Arc::clone(start));
     let thread = thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
@@ -117,7 +182,7 @@ pub fn spawn_worker(
             match runtime {
                 Ok(runtime) => {
                     let _ = report.send(Ok(()));
-                    runtime.block_on(run_worker(index, board, start));
+                    runtime.block_on(run_worker(index, board, &*start));
                 }
                 Err(error) => {
                     let _ = report.send(Err(error));

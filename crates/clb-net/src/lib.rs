@@ -14,7 +14,7 @@ pub mod udp;
 
 pub use channel::{Channel, MESSAGE_BYTES, MESSAGE_FILES};
 pub use io::{peek, recv, send, send_vectored};
-pub use listen::{BACKLOG, bind_listeners};
+pub use listen::{BACKLOG, bind_listeners, join_listeners};
 pub use options::{
     Keepalive, choose_port_late, may_be_transparent, round_trip_time, set_keepalive,
     set_linger_zero, set_nodelay, set_transparent, set_user_timeout, shutdown_write,

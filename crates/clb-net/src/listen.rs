@@ -40,6 +40,19 @@ pub fn bind_listeners(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListe
     Ok(sockets.into_iter().map(TcpListener::from).collect())
 }
 
+/// Binds one more socket to an address that [`bind_listeners`] was used for, or that nobody has, for
+/// a worker whose own is gone.
+///
+/// # Errors
+/// As [`bind_listeners`].
+pub fn join_listeners(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(addr)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// socket2 opens sockets with `SOCK_CLOEXEC`.
 fn open(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
@@ -101,6 +114,22 @@ mod tests {
             }
         };
         assert!(accepted.nodelay().unwrap());
+    }
+
+    #[test]
+    fn a_lost_socket_can_be_replaced() {
+        let mut listeners = bind_listeners(any_port(), 2).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        for _ in 0..3 {
+            listeners.pop();
+            listeners.push(join_listeners(addr).unwrap());
+            let _clients: Vec<_> = (0..40).map(|_| TcpStream::connect(addr).unwrap()).collect();
+            let counts: Vec<_> = listeners.iter().map(accepted).collect();
+            assert_eq!(counts.iter().sum::<usize>(), 40);
+            assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+        }
+        drop(listeners);
+        assert_eq!(join_listeners(addr).unwrap().local_addr().unwrap(), addr);
     }
 
     #[test]

@@ -265,6 +265,20 @@ impl Source {
                 )
             }),
         )?;
+        writer.counter(
+            "clb_panics_total",
+            "Faults of the program that ended a connection, a worker or another part.",
+            plain(board.panics()),
+        )?;
+        writer.counter(
+            "clb_worker_restarts_total",
+            "Times that a worker was started anew because it had panicked.",
+            board
+                .workers()
+                .iter()
+                .enumerate()
+                .map(|(index, slot)| (vec![("worker", index.to_string())], slot.restarts())),
+        )?;
         writer.gauge(
             "clb_memory_bytes",
             "Memory of the process's own, as limits.memory counts it.",

@@ -91,6 +91,8 @@ pub struct WorkerSlot {
     acked: AtomicU64,
     /// Listeners that the worker could not start.
     start_failures: AtomicU64,
+    /// How often it was started anew.
+    restarts: AtomicU64,
     wake: Notify,
 }
 
@@ -106,6 +108,17 @@ impl WorkerSlot {
     #[must_use]
     pub fn start_failures(&self) -> u64 {
         self.start_failures.load(Ordering::Relaxed)
+    }
+
+    /// How often the worker was started anew because it had panicked.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Counts that the worker is started anew.
+    pub fn count_restart(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a listener that the worker could not start.
@@ -145,6 +158,7 @@ pub struct Board {
     pub bad_answer_log: LogGate,
     /// For the log line that says that routing gave up.
     pub routing_log: LogGate,
+    panics: AtomicU64,
     /// For the log line that says that memory is used up.
     pub memory_log: LogGate,
     /// The layer-4 session persistence of all pools.
@@ -183,6 +197,7 @@ impl Board {
             exhaustion_log: LogGate::default(),
             bad_answer_log: LogGate::default(),
             routing_log: LogGate::default(),
+            panics: AtomicU64::new(0),
             memory_log: LogGate::default(),
             persistence: Persistence::new(persistence_entries),
             suspects: Suspects::default(),
@@ -319,6 +334,17 @@ impl Board {
         }
         self.sources.leave(source);
         Err(Refusal::UdpSessions)
+    }
+
+    /// Counts a panic of a thread or a task, whichever.
+    pub fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Panics since the start.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     /// Takes in how many octets of memory the process has of its own; whoever measures calls it

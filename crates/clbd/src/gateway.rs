@@ -115,6 +115,27 @@ fn tls_acceptor(
     }
 }
 
+/// Panics are counted and logged, wherever they are. What they end besides is up to who meets them:
+/// a task's ends its connection, a worker's the worker.
+fn report_panics(board: &Arc<Board>) {
+    let board = Arc::clone(board);
+    std::panic::set_hook(Box::new(move |panic| {
+        board.count_panic();
+        let thread = std::thread::current();
+        let place = panic.location().map(ToString::to_string);
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = text.unwrap_or("no message");
+        tracing::error!(
+            thread = thread.name(),
+            place,
+            message,
+            "a fault of clbd: please report it"
+        );
+    }));
+}
+
 /// Starts what serves a listener on a worker, by its protocol.
 fn start_listener(worker: &Worker, listener: Arc<Listener>, log: &AccessLog) -> io::Result<Served> {
     match listener.protocol {
@@ -263,6 +284,7 @@ async fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         plane_settings(&config, descriptors),
         settings::persistence_entries(&config),
     ));
+    report_panics(&board);
     memory::watch(Arc::clone(&board)).context("memory can not be watched")?;
     let access_log = start_access_log(&config, &board)?;
     let (succession, heir) = match inherited {

@@ -45,12 +45,24 @@ pub struct Plane {
 
 impl Plane {
     pub fn new(settings: PlaneSettings) -> Self {
+        Self::looking(settings, |_, _| {})
+    }
+
+    /// One whose workers look at a listener before they start it.
+    pub fn looking(
+        settings: PlaneSettings,
+        look: impl Fn(&Worker, &Listener) + Clone + Send + Sync + 'static,
+    ) -> Self {
         let board = Arc::new(Board::new(WORKERS, settings, 1_000));
         let workers = (0..WORKERS)
             .map(|index| {
-                let start = |worker: &Worker, listener: Arc<Listener>| match listener.protocol {
-                    Protocol::Udp => clb_l4::udp::start(worker, listener),
-                    _ => clb_l4::tcp::start(worker, listener),
+                let look = look.clone();
+                let start = move |worker: &Worker, listener: Arc<Listener>| {
+                    look(worker, &listener);
+                    match listener.protocol {
+                        Protocol::Udp => clb_l4::udp::start(worker, listener),
+                        _ => clb_l4::tcp::start(worker, listener),
+                    }
                 };
                 clb_l4::spawn_worker(index, Arc::clone(&board), start).unwrap()
             })

@@ -11,5 +11,5 @@ mod train;
 mod undelivered;
 
 pub use batch::{BATCH, Batch, DATAGRAM_BYTES, Outgoing};
-pub use sockets::{bind_group, dropped, open};
+pub use sockets::{bind_group, dropped, join_group, open};
 pub use undelivered::{Undelivered, take_undelivered};

@@ -44,6 +44,19 @@ pub fn bind_group(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> 
     Ok(sockets)
 }
 
+/// Binds one more socket to an address that [`bind_group`] was used for, or that nobody has, for a
+/// worker whose own is gone.
+///
+/// # Errors
+/// As [`bind_listeners`](crate::bind_listeners).
+pub fn join_group(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = unbound(addr.is_ipv6(), CLIENT_BUFFER)?;
+    report_hops(&socket, addr.is_ipv6())?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
 /// Opens a non-blocking UDP socket towards backends, whose datagrams have `hops` hops before them.
 /// It is bound to a free port, and keeps what the network says of datagrams that
 /// did not arrive for [`take_undelivered`](super::take_undelivered).
