@@ -4,6 +4,7 @@
 //! cut (health between restarts).
 
 mod audit;
+mod backup;
 mod live;
 mod lock;
 mod seal;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use clb_model::{Change, Key, Kind, Object};
 
 pub use audit::{AuditEntry, AuditFilter, AuditLog, Audited, Outcome};
+pub use backup::{BackupError, Restored, back_up, restore};
 pub use live::{LiveStore, LoadedHealth, SavedHealth};
 pub use lock::{LockError, StateLock};
 pub use sqlite::SqliteStore;
@@ -57,7 +59,7 @@ pub type Watch = tokio::sync::mpsc::UnboundedReceiver<Committed>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database itself.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", advice(source))]
     Sqlite {
         /// The database file.
         path: String,
@@ -124,6 +126,17 @@ pub enum StoreError {
         /// Newest.
         current: u64,
     },
+}
+
+/// What helps against a damaged file.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match error.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => {
+            ": the file is damaged; put a backup in its place with `clbctl restore`, or move it away to begin with nothing"
+        }
+        _ => "",
+    }
 }
 
 /// Durable state. One writer uses it; it may block.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::client::{CallError, Client};
 use crate::explain::Request;
 use crate::names::kebab;
-use crate::{arguments, audit, declared, explain, settings, table, tree};
+use crate::{arguments, audit, backup, declared, explain, settings, table, tree};
 
 /// How long a task is waited for if nobody says; clients of the original give up after about three
 /// minutes (actions.md C.8).
@@ -83,6 +83,7 @@ pub fn command() -> Command {
         .subcommand(explain::subcommand())
         .subcommands(declared::subcommands())
         .subcommand(audit::subcommand())
+        .subcommands(backup::subcommands())
         .subcommand(
             Command::new("completions")
                 .about("Prints what a shell needs to complete command lines")
@@ -113,6 +114,8 @@ pub async fn run(
         "completions" => return Ok(completions(own)),
         "man" => return man().map_err(Failure::Usage),
         "audit" => return audit::run(own, as_json).map_err(Failure::Usage),
+        "backup" => return backup::back_up(own, as_json).map_err(Failure::Usage),
+        "restore" => return backup::restore(own, as_json).map_err(Failure::Usage),
         _ => {}
     }
     let usage = |error: anyhow::Error| Failure::Usage(error);

@@ -3,6 +3,7 @@
 
 pub mod arguments;
 pub mod audit;
+mod backup;
 pub mod cli;
 pub mod client;
 pub mod declared;
