@@ -1,6 +1,7 @@
 """kill -9 at any moment: what was answered is there, what was not answered is there wholly or not at all."""
 
 import http.client
+import os
 import random
 import re
 import threading
@@ -12,7 +13,7 @@ from harness import load, model
 from harness.changes import Changes
 from harness.wait import until
 
-KILLS = 50
+KILLS = int(os.environ.get("CLB_KILLS") or 50)
 STREAMS = 2
 
 

@@ -16,7 +16,8 @@ class Disk:
         with open(image, "wb") as file:
             file.truncate(megabytes << 20)
         subprocess.run([find("mkfs.ext4"), "-q", "-F", image], check=True)
-        subprocess.run([find("mount"), "-o", "loop", image, self.folder], check=True)
+        self.image = image
+        self._mount()
 
     @contextlib.contextmanager
     def frozen(self):
@@ -26,6 +27,21 @@ class Disk:
             yield
         finally:
             subprocess.run([find("fsfreeze"), "--unfreeze", self.folder], check=True)
+
+    def fail(self):
+        """From now on nothing can be written, as after an error of the device; files stay open."""
+        # The mount options are no change and refused, but the abort is done: ext4's own way to test it.
+        subprocess.run([find("mount"), "-o", "remount,abort", self.folder], check=False, capture_output=True)
+
+    def repair(self):
+        """As an operator would, once nobody has a file on it."""
+        self.close()
+        done = subprocess.run([find("e2fsck"), "-f", "-y", self.image], check=False, capture_output=True)
+        assert done.returncode in (0, 1), done
+        self._mount()
+
+    def _mount(self):
+        subprocess.run([find("mount"), "-o", "loop", self.image, self.folder], check=True)
 
     def close(self):
         subprocess.run([find("umount"), self.folder], check=True)
