@@ -8,6 +8,7 @@ mod config;
 mod document;
 mod files;
 pub mod keys;
+mod man;
 mod problems;
 mod reference;
 mod shape;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use config::{load, parse};
 pub use files::certificate_warnings;
+pub use man::man_page;
 pub use problems::Problems;
 pub use reference::reference;
 pub use shape::{

@@ -50,6 +50,16 @@ fn the_example_has_no_problems() {
 }
 
 #[test]
+fn the_manual_page_is_current() {
+    let written = include_str!("../../../deploy/man/clb.toml.5");
+    assert_eq!(
+        written,
+        crate::man_page(),
+        "run: cargo run -p clb-config --example reference -- man > deploy/man/clb.toml.5"
+    );
+}
+
+#[test]
 fn the_reference_is_current() {
     let written = include_str!("../../../docs/configuration.md");
     assert!(

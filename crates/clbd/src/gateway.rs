@@ -285,7 +285,14 @@ async fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         settings::persistence_entries(&config),
     ));
     report_panics(&board);
-    memory::watch(Arc::clone(&board)).context("memory can not be watched")?;
+    if let Err(error) = memory::watch(Arc::clone(&board)) {
+        // A folder without /proc, as some have for a root: nobody has asked for a limit there.
+        anyhow::ensure!(
+            config.limits.memory == 0,
+            "limits.memory: memory can not be watched: {error}"
+        );
+        tracing::warn!(%error, "memory can not be watched, limits.memory has no effect");
+    }
     let access_log = start_access_log(&config, &board)?;
     let (succession, heir) = match inherited {
         Some(inherited) => {

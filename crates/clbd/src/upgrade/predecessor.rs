@@ -27,6 +27,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const PREPARED: Duration = Duration::from_secs(120);
 /// How long it may take to serve what is compiled; new connections wait meanwhile.
 const SERVING: Duration = Duration::from_secs(20);
+/// How long a new process that fails may take to say why.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a send of rows waits for a successor that does not read.
 const ROWS: Duration = Duration::from_secs(10);
 
@@ -63,6 +65,7 @@ pub async fn replace(parts: Parts<'_>) -> anyhow::Result<u32> {
         channel,
         child: Some(child),
         is_held: false,
+        let_go: false,
         gave_log: false,
     };
     match attempt.run().await {
@@ -72,7 +75,7 @@ pub async fn replace(parts: Parts<'_>) -> anyhow::Result<u32> {
             Ok(id)
         }
         Err(error) => {
-            attempt.undo();
+            tokio::task::block_in_place(|| attempt.undo());
             Err(error)
         }
     }
@@ -83,6 +86,8 @@ struct Attempt<'a> {
     channel: Channel,
     child: Option<Child>,
     is_held: bool,
+    /// Nobody serves new clients.
+    let_go: bool,
     gave_log: bool,
 }
 
@@ -111,6 +116,7 @@ impl Attempt<'_> {
         })?;
         self.channel.set_patience(Some(SERVING))?;
         let stopped = Instant::now();
+        self.let_go = true;
         let listeners = self.parts.control.release_sockets().await;
         tokio::task::block_in_place(|| {
             self.tell_clients(told)?;
@@ -255,7 +261,17 @@ impl Attempt<'_> {
     /// The new process has failed: it must be gone before this one goes on with what it had.
     fn undo(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // One that ends by itself has something to say. But clients wait once they were let go.
+            let patience = if self.let_go {
+                Duration::ZERO
+            } else {
+                LAST_WORDS
+            };
+            let began = Instant::now();
+            while began.elapsed() < patience && matches!(child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // It may have ended.
             let _ = child.kill();
             let _ = child.wait();
         }
