@@ -163,7 +163,7 @@ impl Gatekeeper {
     /// Takes over a request that was seen before a restart. It counts towards the limit of
     /// nonces, but is never turned away by it: the store keeps no more than were admitted.
     pub fn remember(&self, triple: Triple) {
-        lock(&self.memory).insert(&Arc::from(triple.secret_id), triple.timestamp, triple.nonce);
+        lock(&self.memory).insert(&triple.secret_id, triple.timestamp, triple.nonce);
     }
 
     /// How many requests are remembered, for the metrics.

