@@ -24,15 +24,16 @@ class Http2:
     one must be answered.
     """
 
-    def __init__(self, front, tls, host, at_once=5, timeout=10.0):
+    def __init__(self, front, tls, host, at_once=5, timeout=10.0, server_name=None):
         self.front, self.host, self.at_once, self.timeout = front, host, at_once, timeout
+        self.server_name = server_name or host
         self.tls = tls
         self.socket = self.state = None
 
     def connect(self):
         self.socket = socket.create_connection(self.front, timeout=self.timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = self.tls.wrap_socket(self.socket, server_hostname=self.host)
+        self.socket = self.tls.wrap_socket(self.socket, server_hostname=self.server_name)
         assert self.socket.selected_alpn_protocol() == "h2"
         self.state = Lasting(h2.config.H2Configuration(header_encoding="utf-8"))
         self.state.initiate_connection()
