@@ -1,6 +1,7 @@
 """The harness's own parts, tested without a gateway."""
 
 import gc
+import re
 import socket
 import tomllib
 import urllib.parse
@@ -11,7 +12,7 @@ from QcloudApi.common.sign import Sign
 from harness import load, model, prometheus, shapes, signing
 from harness.backends import Farm, HeldPort
 from harness.claims import Claims
-from harness.gateway import merge, to_toml
+from harness.gateway import ROOT, merge, to_toml
 
 DOCUMENT_KEY = "Gu5t9xGARNpq86cd98joQYCN3Cozk1qA"
 LISTENER = {
@@ -174,3 +175,18 @@ def test_the_model_follows_a_sequence_of_requests():
     assert before == expected and not model.difference(before, expected)
     expected.apply("DeleteLoadBalancers", {"loadBalancerIds.0": "lb-b"}, {})
     assert before != expected and "lb-b" in model.difference(before, expected)
+
+
+def test_what_the_security_document_says_is_tested_is_there():
+    text = (ROOT / "docs/security.md").read_text()
+    named = re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", text)
+    assert len(named) > 30
+    for file, test in named:
+        source = (ROOT / "tests/e2e" / file).read_text()
+        assert f"def {test}(" in source if test else source, (file, test)
+    for crate, path in re.findall(r"(clb-[a-z0-9-]+) `((?:tests/)?[\w/]+\.rs)`", text):
+        folder = ROOT / "crates" / crate
+        assert any((folder / place / path).is_file() for place in ("", "src")), (crate, path)
+    targets = {path.stem for path in (ROOT / "tests/fuzz/targets").glob("*.rs")}
+    for target in re.findall(r"fuzz targets? ((?:`\w+`(?:, )?)+)", text):
+        assert set(re.findall(r"`(\w+)`", target)) <= targets, target
