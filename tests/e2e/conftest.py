@@ -87,6 +87,19 @@ def count_cases(pytestconfig):
     return add
 
 
+def pytest_sessionfinish(session):
+    # Of tests that run in several processes, each tells the first one what it has counted.
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["cases"] = session.config.stash.get(_cases, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    cases = getattr(node, "workeroutput", {}).get("cases", 0)
+    if cases:
+        node.config.stash[_cases] = node.config.stash.get(_cases, 0) + cases
+
+
 def pytest_terminal_summary(terminalreporter, config):
     if _cases in config.stash:
         terminalreporter.write_line(f"contract of the API: {config.stash[_cases]} cases made of its table")
