@@ -161,6 +161,24 @@ def test_layer4_clients_and_cookies_stay_with_their_backends(new_gateway, ca):
         assert [who(number) for number in range(1, 60)] == before
 
 
+@pytest.mark.parametrize("version", ["-tls1_3", "-tls1_2"])
+def test_tls_sessions_are_resumed_in_the_new_process(world, ca, tmp_path, version):
+    ip, port = world.front("https")
+    session = tmp_path / "session"
+
+    def s_client(*more):
+        command = ["openssl", "s_client", "-connect", f"{ip}:{port}", "-servername", HOST, version, "-CAfile", ca.file, "-ign_eof", *more]
+        request = f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        said = subprocess.run(command, input=request, capture_output=True, text=True, timeout=30, check=False).stdout
+        assert "HTTP/1.1 200 OK" in said, said
+        return said
+
+    assert "New, " in s_client("-sess_out", session)
+    for _ in range(2):
+        world.gateway.upgrade()
+        assert "Reused, " in s_client("-sess_in", session)
+
+
 def test_health_is_known_from_the_start(new_gateway):
     gateway = new_gateway().start()
     api = gateway.api()

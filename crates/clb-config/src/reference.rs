@@ -15,8 +15,8 @@ pub fn reference() -> String {
          `cargo run -p clb-config --example reference > docs/configuration.md`.\n\n\
          Unknown keys are errors. Paths are relative to the file's folder. `clbd --config FILE \
          --check` prints every problem with its place. SIGHUP re-reads the file without dropping a \
-         connection; `state_dir`, `api.listen`, `api.tls`, `admin.listen`, `workers.count`, \
-         `limits.persistence_entries`, `limits.access_log_ring`, `tracing.otlp`, `store.key_file`, `store.audit_entries` and `log.format` need a restart.\n\n\
+         connection; `api.listen`, `api.tls`, `admin.listen`, \
+         `limits.persistence_entries`, `limits.access_log_ring`, `tracing.otlp`, `store.key_file`, `store.audit_entries` and `log.format` need a restart or SIGUSR2, `state_dir` and `workers.count` a restart.\n\n\
          A key that is \"later\" is known, but its feature is not available yet: only its default is \
          accepted.\n",
     );

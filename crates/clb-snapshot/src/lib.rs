@@ -25,6 +25,7 @@ mod rule_live;
 mod rule_name;
 mod snapshot;
 mod sources;
+mod tickets;
 mod tls;
 mod tls_live;
 mod udp;
@@ -50,6 +51,7 @@ pub use rule_live::{
 };
 pub use rule_name::{RuleName, RuleNames};
 pub use snapshot::{Change, Snapshot};
+pub use tickets::{TicketKey, TicketKeys};
 pub use tls::{RECORD_CONTENT, ServerTls, ServerTlsError};
 pub use tls_live::{HandshakeFailure, TlsLive};
 pub use udp::{UdpDrop, UdpSessionPermit, UdpSettings, UdpSocketPermit, UdpTotals};

@@ -5,11 +5,10 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{
-    NoServerSessionStorage, ParsedCertificate, ProducesTickets, WebPkiClientVerifier,
-};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::tickets::TicketKeys;
 use crate::tls_live::TlsLive;
 
 /// Octets of content that a record gets which we send: a worker's buffer of 64 KiB is five of them.
@@ -45,7 +44,7 @@ pub struct ServerTls {
     pub live: Arc<TlsLive>,
     leaf: CertificateDer<'static>,
     authority: Option<Vec<CertificateDer<'static>>>,
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Arc<TicketKeys>,
 }
 
 /// Why there can be no handshakes with a certificate.
@@ -73,8 +72,8 @@ pub enum ServerTlsError {
     #[error("the client CA can not be used: {0}")]
     ClientCa(String),
     /// The system gives no random octets.
-    #[error("there is no key for session tickets: {0}")]
-    Tickets(rustls::Error),
+    #[error("there is no key for session tickets: the system gives no random octets")]
+    Tickets,
 }
 
 impl ServerTls {
@@ -110,9 +109,9 @@ impl ServerTls {
             .map_err(ServerTlsError::Key)?;
         let tickets = match previous.filter(|previous| previous.authority == authority) {
             Some(previous) => Arc::clone(&previous.tickets),
-            None => aws_lc_rs::Ticketer::new().map_err(ServerTlsError::Tickets)?,
+            None => Arc::new(TicketKeys::new().ok_or(ServerTlsError::Tickets)?),
         };
-        config.ticketer = Arc::clone(&tickets);
+        config.ticketer = Arc::<TicketKeys>::clone(&tickets);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
         config.max_fragment_size = Some(RECORD_CONTENT + RECORD_HEADER);
@@ -130,6 +129,12 @@ impl ServerTls {
             authority,
             tickets,
         })
+    }
+
+    /// The keys of its session tickets.
+    #[must_use]
+    pub fn tickets(&self) -> &TicketKeys {
+        &self.tickets
     }
 
     /// Whether the certificate is good for this host, a name or an address without port, by its
@@ -179,6 +184,7 @@ fn verifier(
 mod tests {
     use super::*;
     use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, KeyPair};
+    use rustls::server::ProducesTickets as _;
 
     fn certificate(names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();

@@ -214,7 +214,7 @@ impl Reload<'_> {
         for key in settings::needs_restart(self.config, &config) {
             tracing::warn!(
                 key,
-                "SIGHUP: a new value needs a restart; the old one stays"
+                "SIGHUP: a new value needs a restart, or SIGUSR2; the old one stays"
             );
         }
         let settings = match settings::control(&config, self.own_sockets.clone()) {

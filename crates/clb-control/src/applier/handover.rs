@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clb_model::ListenerId;
-use clb_snapshot::{ListenSockets, Listener, Snapshot};
+use clb_snapshot::{ListenSockets, Listener, Snapshot, TicketKey};
 use tokio::sync::oneshot;
 
 use super::Applier;
@@ -31,6 +31,8 @@ pub struct Promised {
     pub is_udp: bool,
     /// Where its sockets are put before the go.
     pub sockets: Arc<ListenSockets>,
+    /// HTTPS: the keys of its session tickets.
+    pub tickets: Vec<TicketKey>,
 }
 
 impl Applier {

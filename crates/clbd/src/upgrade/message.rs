@@ -4,14 +4,16 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clb_balance::Remembered;
 use clb_model::{BindingId, ListenerId, PoolKey};
 use clb_net::Channel;
-use clb_snapshot::UdpSession;
+use clb_snapshot::{TicketKey, UdpSession};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// Raised when messages change so that an older program would take them for something else.
 pub(super) const PROTOCOL: u32 = 1;
@@ -37,6 +39,8 @@ pub(super) enum Handover {
     },
     /// Listeners whose sockets will come.
     Listeners(Vec<ToldListener>),
+    /// Keys of session tickets of listeners that were named.
+    Tickets(Vec<(ListenerId, Vec<ToldTicketKey>)>),
     /// All listeners were named, and the state is at rest.
     Begin,
     /// Layer-4 clients and their backends.
@@ -69,6 +73,34 @@ pub(super) struct ToldListener {
     pub id: ListenerId,
     pub addr: SocketAddr,
     pub is_udp: bool,
+}
+
+/// A key of session tickets: its name, itself, its age in milliseconds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ToldTicketKey([u8; 8], Zeroizing<[u8; 32]>, u64);
+
+impl std::fmt::Debug for ToldTicketKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ToldTicketKey([redacted])")
+    }
+}
+
+impl From<TicketKey> for ToldTicketKey {
+    fn from(key: TicketKey) -> Self {
+        let age = u64::try_from(key.age.as_millis()).unwrap_or(u64::MAX);
+        Self(key.name, key.secret, age)
+    }
+}
+
+impl From<ToldTicketKey> for TicketKey {
+    fn from(told: ToldTicketKey) -> Self {
+        let ToldTicketKey(name, secret, age) = told;
+        Self {
+            name,
+            secret,
+            age: Duration::from_millis(age),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

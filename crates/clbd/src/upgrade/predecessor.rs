@@ -32,6 +32,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a send of rows waits for a successor that does not read.
 const ROWS: Duration = Duration::from_secs(10);
 
+/// Listeners whose ticket keys go in one message: each has a few, of some 200 octets.
+const TICKETS_AT_ONCE: usize = 50;
+
 /// What is handed over, and by whom.
 pub struct Parts<'a> {
     /// Of the state folder.
@@ -163,6 +166,15 @@ impl Attempt<'_> {
                 is_udp: listener.protocol.is_udp(),
             });
             tell(channel, &Handover::Listeners(told.collect()), &[])?;
+        }
+        let tls = listeners.iter().filter_map(|listener| {
+            let keys = listener.tls.as_ref()?.tickets().tell();
+            Some((listener.id, keys.into_iter().map(Into::into).collect()))
+        });
+        let mut tickets: Vec<_> = tls.collect();
+        while !tickets.is_empty() {
+            let some = tickets.split_off(tickets.len().saturating_sub(TICKETS_AT_ONCE));
+            tell(channel, &Handover::Tickets(some), &[])?;
         }
         tell(channel, &Handover::Begin, &[])
     }

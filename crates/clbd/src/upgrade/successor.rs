@@ -90,8 +90,16 @@ impl Inheritance {
                             addr: told.addr,
                             is_udp: told.is_udp,
                             sockets: Arc::new(sockets),
+                            tickets: Vec::new(),
                         };
                         inheritance.promised.insert(told.id, promised);
+                    }
+                }
+                Received::Message(Handover::Tickets(some), _) => {
+                    for (listener, keys) in some {
+                        if let Some(promised) = inheritance.promised.get_mut(&listener) {
+                            promised.tickets = keys.into_iter().map(Into::into).collect();
+                        }
                     }
                 }
                 Received::Message(Handover::Begin, _) => return Ok(Some((inheritance, lock))),
@@ -287,7 +295,11 @@ impl Heir {
                 all.sessions
                     .extend(sessions.into_iter().map(UdpSession::from));
             }
-            Handover::Start { .. } | Handover::Listeners(_) | Handover::Begin | Handover::Go => {
+            Handover::Start { .. }
+            | Handover::Listeners(_)
+            | Handover::Tickets(_)
+            | Handover::Begin
+            | Handover::Go => {
                 bail!("that was not expected any more");
             }
         }

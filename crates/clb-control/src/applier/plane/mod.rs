@@ -204,7 +204,13 @@ impl Plane {
         let is_udp = listener.protocol.is_udp();
         let promised = self.promised.remove(&listener.id);
         let sockets = match promised.filter(|one| (one.addr, one.is_udp) == (addr, is_udp)) {
-            Some(promised) => Ok(promised.sockets),
+            Some(promised) => {
+                // It is the same listener with the same client CA: the state has not changed since.
+                if let Some(tls) = &tls {
+                    tls.tickets().take_over(promised.tickets);
+                }
+                Ok(promised.sockets)
+            }
             None => match is_udp {
                 true => clb_net::udp::bind_group(addr, workers).map(ListenSockets::udp),
                 false => clb_net::bind_listeners(addr, workers).map(ListenSockets::tcp),
