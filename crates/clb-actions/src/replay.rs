@@ -7,6 +7,58 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 /// How far a request's Timestamp may lie from the gateway's clock, in seconds, either way.
 pub const WINDOW_SECONDS: u64 = 7200;
 
+/// After how long what was seen of one Timestamp is packed.
+const PACKED_AFTER_SECONDS: u64 = 60;
+
+/// What was seen of one Timestamp.
+#[derive(Debug)]
+enum Seen {
+    Growing(HashSet<u64, AsItIs>),
+    /// In order, without room for more.
+    Packed(Box<[u64]>),
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::Growing(HashSet::default())
+    }
+}
+
+impl Seen {
+    fn len(&self) -> usize {
+        match self {
+            Self::Growing(seen) => seen.len(),
+            Self::Packed(seen) => seen.len(),
+        }
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        match self {
+            Self::Growing(seen) => seen.contains(&hash),
+            Self::Packed(seen) => seen.binary_search(&hash).is_ok(),
+        }
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, hash: u64) -> bool {
+        if let Self::Packed(seen) = self {
+            *self = Self::Growing(seen.iter().copied().collect());
+        }
+        match self {
+            Self::Growing(seen) => seen.insert(hash),
+            Self::Packed(_) => false,
+        }
+    }
+
+    fn pack(&mut self) {
+        if let Self::Growing(seen) = self {
+            let mut seen: Vec<u64> = seen.drain().collect();
+            seen.sort_unstable();
+            *self = Self::Packed(seen.into());
+        }
+    }
+}
+
 /// For what is a hash already.
 type AsItIs = BuildHasherDefault<Itself>;
 
@@ -42,9 +94,11 @@ pub(crate) fn in_window(timestamp: u64, now: u64) -> bool {
 /// remembered, one new request in 2^44 would be taken for a replay.
 #[derive(Debug, Default)]
 pub(crate) struct ReplayMemory {
-    by_timestamp: BTreeMap<u64, HashSet<u64, AsItIs>>,
+    by_timestamp: BTreeMap<u64, Seen>,
     hasher: RandomState,
     count: usize,
+    /// Those with a smaller Timestamp are packed.
+    packed_before: u64,
     /// Triples with a smaller Timestamp have been dropped. Should the clock be set back, they
     /// would be inside the window again and nobody would know them.
     forgotten_before: u64,
@@ -53,6 +107,7 @@ pub(crate) struct ReplayMemory {
 impl ReplayMemory {
     /// Drops what has left the window at `now` (Unix seconds).
     pub(crate) fn forget_expired(&mut self, now: u64) {
+        self.pack(now);
         let oldest = now.saturating_sub(WINDOW_SECONDS);
         while let Some(entry) = self.by_timestamp.first_entry() {
             if *entry.key() >= oldest {
@@ -68,10 +123,20 @@ impl ReplayMemory {
         timestamp < self.forgotten_before
     }
 
+    /// Packs what is some time old: hardly anything more comes with such a Timestamp.
+    fn pack(&mut self, now: u64) {
+        let before = now.saturating_sub(PACKED_AFTER_SECONDS);
+        if before > self.packed_before {
+            let old = self.by_timestamp.range_mut(self.packed_before..before);
+            old.for_each(|(_, seen)| seen.pack());
+            self.packed_before = before;
+        }
+    }
+
     pub(crate) fn contains(&self, secret_id: &str, timestamp: u64, nonce: u64) -> bool {
         let hash = self.hasher.hash_one((secret_id, timestamp, nonce));
         let seen = self.by_timestamp.get(&timestamp);
-        seen.is_some_and(|seen| seen.contains(&hash))
+        seen.is_some_and(|seen| seen.contains(hash))
     }
 
     pub(crate) fn insert(&mut self, secret_id: &str, timestamp: u64, nonce: u64) {
@@ -136,11 +201,20 @@ mod tests {
         ) {
             let mut memory = ReplayMemory::default();
             let id = "AKID";
+            let mut all = HashSet::new();
             for (timestamp, nonce, now) in steps {
                 memory.insert(id, timestamp, nonce);
                 prop_assert!(memory.contains(id, timestamp, nonce));
+                all.insert((timestamp, nonce));
                 memory.forget_expired(now);
-                let stored: usize = memory.by_timestamp.values().map(HashSet::len).sum();
+                all.retain(|(timestamp, _)| timestamp + WINDOW_SECONDS >= now);
+                for (timestamp, nonce) in &all {
+                    prop_assert!(memory.contains(id, *timestamp, *nonce));
+                    // Packed or not, nothing else is taken for it.
+                    prop_assert_eq!(memory.contains(id, *timestamp, nonce + 4), false);
+                }
+                prop_assert_eq!(memory.len(), all.len());
+                let stored: usize = memory.by_timestamp.values().map(Seen::len).sum();
                 prop_assert_eq!(memory.len(), stored);
                 prop_assert!(memory.by_timestamp.keys().all(|kept| kept + WINDOW_SECONDS >= now));
             }

@@ -53,6 +53,8 @@ struct Shared {
     stored: Mutex<u64>,
     was_stored: Condvar,
     stops: AtomicBool,
+    /// Another process keeps the database; this one only adds to it.
+    has_left: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,6 +93,7 @@ impl Monitor {
             stored: Mutex::new(store.last_minute()?),
             was_stored: Condvar::new(),
             stops: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
         });
         let keeper = Keeper {
             shared: Arc::clone(&shared),
@@ -167,6 +170,12 @@ impl Monitor {
             .wait_timeout_while(stored, PATIENCE, is_missing);
     }
 
+    /// Another process keeps the database from now on: makes rows of five minutes and removes old
+    /// ones. What still happens here is added.
+    pub fn leave(&self) {
+        self.shared.has_left.store(true, Ordering::Release);
+    }
+
     /// Stores what has happened in the minute so far, and ends the thread.
     pub fn stop(&self) {
         self.shared.stops.store(true, Ordering::Release);
@@ -224,11 +233,14 @@ impl Keeper {
     }
 
     fn gather(&mut self) {
+        if self.shared.has_left.load(Ordering::Acquire) {
+            return;
+        }
         complain(self.store.gather(unix_now().as_secs()));
     }
 
     fn expire(&mut self, now: u64) {
-        if now >= self.expired + EXPIRY {
+        if now >= self.expired + EXPIRY && !self.shared.has_left.load(Ordering::Acquire) {
             self.expired = now;
             complain(self.store.expire(now));
         }

@@ -389,6 +389,7 @@ async fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         // The successor has them; its own would be in vain as long as these are open.
         drop(admin_socket);
         api.leave();
+        monitor.leave();
         let _ = leave.send(true);
         tracing::info!("replaced: connections have until timeouts.drain to end");
     } else {

@@ -59,7 +59,7 @@ class Soak:
         self.pairs = [self.ca.pair(f"www{number}") for number in range(4)]
         self.echo = Echo(self.gateway.backend_address(4), self.gateway.port())
         self.lock = threading.Lock()
-        self.samples, self.work, self.upgrades = [], [], []
+        self.samples, self.work, self.upgrades, self.made = [], [], [], {}
         self.tls = ssl.create_default_context(cafile=self.ca.file)
         self.tls.check_hostname = False
         self.prepare()
@@ -126,26 +126,39 @@ class Soak:
         web.probed = 503 if web.probed == 200 else 200
 
     def change(self):
-        """One change through the API, with a connection of its own, and its end."""
+        """One change through the API, with a connection of its own; what was made by the last one of its kind is taken away again."""
         api = Api(self.gateway.api_address, str(self.gateway.certificate), FULL)
-        world, rng = self.world, self.random
+        world, rng, made = self.world, self.random, self.made
         own = {"loadBalancerId": world.balancer, "listenerId": world.http}
+        kind = rng.choice(["weights", "rule", "listener", "balancer", "name"])
+        undone = made.pop(kind, None)
+        answer = {}
         try:
-            kind = rng.randrange(5)
-            if kind == 0:
+            if kind == "weights":
                 weights = [{"instanceId": self.gateway.backend_address(n), "port": world.echo, "weight": rng.randint(1, 100)} for n in (1, 2, 3)]
-                api.done("ModifyForwardFourthBackendsWeight", {**world.tcp, "backends": weights})
-            elif kind == 1:
-                (rule,) = api.create_rules(world.balancer, world.http, (f"{rng.getrandbits(32):x}.example.com", "/"))
-                api.done("DeleteForwardLBListenerRules", {**own, "locationIds": [rule]})
-            elif kind == 2:
-                listener = api.create_http(world.balancer, self.side)
-                api.done("DeleteForwardLBListener", {"loadBalancerId": world.balancer, "listenerId": listener})
-            elif kind == 3:
-                balancer, _ = api.create_load_balancer()
-                api.done("DeleteLoadBalancers", {"loadBalancerIds": [balancer]})
+                answer = api.call("ModifyForwardFourthBackendsWeight", {**world.tcp, "backends": weights})
+            elif kind == "rule" and undone:
+                answer = api.call("DeleteForwardLBListenerRules", {**own, "domain": undone, "url": "/"})
+            elif kind == "rule":
+                made[kind] = f"{rng.getrandbits(32):x}.example.com"
+                rule = {"domain": made[kind], "url": "/", "healthSwitch": 0}
+                answer = api.call("CreateForwardLBListenerRules", {**own, "rules": [rule]})
+            elif kind == "listener" and undone:
+                answer = api.call("DeleteForwardLBListener", {"loadBalancerId": world.balancer, "listenerId": undone})
+            elif kind == "listener":
+                wanted = [{"loadBalancerPort": self.side, "protocol": 1}]
+                answer = api.call("CreateForwardLBSeventhLayerListeners", {"loadBalancerId": world.balancer, "listeners": wanted})
+                (made[kind],) = answer["listenerIds"]
+            elif kind == "balancer" and undone:
+                answer = api.call("DeleteLoadBalancers", {"loadBalancerIds": [undone]})
+            elif kind == "balancer":
+                answer = api.call("CreateLoadBalancer", {"loadBalancerType": 2})
+                ((made[kind],),) = answer["unLoadBalancerIds"].values()
             else:
                 api.call("ModifyForwardLBName", {"loadBalancerId": world.balancer, "loadBalancerName": f"soak-{rng.getrandbits(16):x}"})
+            # Each asks for itself whether it succeeded; that one in fifty is asked after is enough here.
+            if "requestId" in answer and rng.randrange(50) == 0:
+                assert api.wait_task(answer["requestId"]) == (0, "")
         finally:
             api.close()
 

@@ -43,7 +43,12 @@ impl Applier {
             self.plane.start(&mut self.health, now, HashMap::new());
             return true;
         };
-        self.plane.start(&mut self.health, now, succession.promised);
+        let left = self.plane.start(&mut self.health, now, succession.promised);
+        if !left.is_empty() {
+            // Better the old program than a new one that serves less.
+            tracing::error!(listeners = ?left, "upgrade: given up, for these are served now and can not be served by this program");
+            return false;
+        }
         // Nobody to be told: nobody who will say go.
         let _ = succession.prepared.send(());
         succession.go.await.is_ok()

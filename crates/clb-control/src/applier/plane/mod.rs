@@ -70,13 +70,14 @@ impl Plane {
     }
 
     /// Brings everything in the state up. A port that can not be bound is reported and left out.
-    /// Listeners that another process hands over are not bound.
+    /// Listeners that another process hands over are not bound; those that it serves and this one
+    /// can not are given.
     pub(super) fn start(
         &mut self,
         health: &mut Health,
         wall_ms: i64,
         promised: HashMap<ListenerId, Promised>,
-    ) {
+    ) -> Vec<ListenerId> {
         self.promised = promised;
         let pools = self.all_pools();
         let members = pools.iter().flat_map(|pool| self.checked_members(*pool));
@@ -92,8 +93,7 @@ impl Plane {
                 self.unbound.insert(listener.id, reason);
             }
         }
-        // What nobody wants closes.
-        self.promised.clear();
+        std::mem::take(&mut self.promised).into_keys().collect()
     }
 
     /// What the workers serve, or are about to.

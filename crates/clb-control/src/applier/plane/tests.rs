@@ -457,9 +457,10 @@ fn a_start_serves_what_is_stored_and_a_port_that_is_free_again() {
     );
     let holder = TcpListener::bind((lb, port)).unwrap();
     bench.plane = Plane::new(stored, board(), ProbeSettings::default());
-    bench
+    let left = bench
         .plane
         .start(&mut bench.health, NOW.0, Default::default());
+    assert!(left.is_empty());
     assert_eq!(bench.plane.unbound(), 1);
     // Meanwhile things change.
     bench.create(vec![rule("c.com", "/", false)]);
@@ -550,4 +551,27 @@ fn one_more_rule_costs_the_same_beside_ten_thousand() {
         many < few * 4,
         "beside 100: {few:?}, beside 10,000: {many:?}"
     );
+}
+
+#[test]
+fn a_successor_binds_nothing_that_it_is_handed_and_says_what_it_can_not_serve() {
+    let mut bench = Bench::web(vec![rule("a.com", "/", false)]);
+    let stored = bench.ahead.clone();
+    let listener = stored.listeners().next().unwrap();
+    let vip = stored.load_balancer(listener.load_balancer).unwrap().vip;
+    let addr = std::net::SocketAddr::new(vip, listener.port.get());
+    let promised = |addr| crate::applier::Promised {
+        addr,
+        is_udp: false,
+        sockets: Arc::new(ListenSockets::promised(false, 1)),
+        tickets: Vec::new(),
+    };
+    // Somebody else has the port, so that it could not be bound.
+    let _holder = TcpListener::bind(addr).unwrap();
+    let unknown = ListenerId::from_number(99);
+    let all = HashMap::from([(listener.id, promised(addr)), (unknown, promised(addr))]);
+    bench.plane = Plane::new(stored.clone(), board(), ProbeSettings::default());
+    let left = bench.plane.start(&mut bench.health, NOW.0, all);
+    assert_eq!(left, [unknown]);
+    assert_eq!(bench.plane.unbound(), 0);
 }
