@@ -312,6 +312,22 @@ def test_signatures_are_for_one_request_once(world):
     assert unknown["code"] != 0 and "secret" not in json.dumps(unknown).replace("SecretId", "").lower().replace("secretid", "")
 
 
+def test_many_names_cost_no_more_than_few(world):
+    """Hash flooding: as many parameters, and fields, as one request may have. Their tables are hashed under keys of this process, so nobody
+    can aim at one place of them; that many are in time is what can be seen from outside."""
+    api = world.gateway.api()
+    began = time.monotonic()
+    for suffix in ("Aa", "BB"):  # equal to many a plain hash
+        many = {f"x{number:04}{suffix * (number % 7)}": "1" for number in range(9_000)}
+        answer = api.answer("DescribeLoadBalancers", many)
+        assert answer["code"] == 4000, answer
+    fields = "".join(f"X-{'Aa' * (number % 5)}{'BB' * (number % 3)}{number}: 1\r\n" for number in range(80))
+    for _ in range(50):
+        answer = say(world.front("http"), f"GET / HTTP/1.1\r\nHost: {HOST}\r\n{fields}Connection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+    assert time.monotonic() - began < 10
+
+
 def test_a_certificate_that_is_a_bomb(world):
     """Chains and keys beyond all reason are refused at once."""
     certificate = world.gateway.certificate.read_text()
