@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clb_net::{Exhausted, exhausted};
-use clb_snapshot::{Admission, Board, ConnectionPermit, Listener, Refusal};
+use clb_snapshot::{Admission, Board, ConnectionPermit, Listener, Refusal, SourcePermit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now};
@@ -38,18 +38,29 @@ pub struct Accepted {
     pub permit: ConnectionPermit,
     /// Its place at the listener.
     pub admission: Admission,
+    /// Its share of what its client may have, if that is limited.
+    source: Option<SourcePermit>,
 }
 
 impl Accepted {
     /// Spawns the task that serves the connection; the listener's
     /// [`reset_all`](clb_snapshot::Live::reset_all) ends it.
-    pub fn spawn<F>(self, serve: impl FnOnce(Self) -> F)
+    pub fn spawn<F>(mut self, serve: impl FnOnce(Self) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
         let (worker, key) = (self.admission.worker(), self.admission.key());
         let live = Arc::clone(&self.listener.live);
-        let task = spawn_local(serve(self));
+        let task = match self.source.take() {
+            None => spawn_local(serve(self)),
+            Some(source) => {
+                let serving = serve(self);
+                spawn_local(async move {
+                    serving.await;
+                    drop(source);
+                })
+            }
+        };
         live.arm(worker, key, task.abort_handle());
     }
 }
@@ -151,8 +162,8 @@ impl<S: Fn(Accepted, &ListenerCell)> Acceptor<S> {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let permit = match self.worker.board().permit(peer.ip()) {
-            Ok(permit) => permit,
+        let (permit, source) = match self.worker.board().permit(peer.ip()) {
+            Ok(permits) => permits,
             Err(reason) => {
                 self.worker.board().refused.count(reason);
                 return reset(&stream);
@@ -170,6 +181,7 @@ impl<S: Fn(Accepted, &ListenerCell)> Acceptor<S> {
             listener,
             permit,
             admission,
+            source,
         };
         (self.serve)(accepted, &self.listener);
     }

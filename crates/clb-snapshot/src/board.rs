@@ -293,14 +293,18 @@ impl Board {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection of a client in.
+    /// Counts a connection of a client in; what there is for the client is counted while the second
+    /// one lives, if it is counted at all.
     ///
     /// # Errors
     /// When there is no memory for it, when
     /// [`max_connections`](PlaneSettings::max_connections) are open or their sockets with those of
     /// UDP are as many as there [may be](PlaneSettings::max_sockets), or when the client has as many
     /// as [it may](PlaneSettings::max_per_source).
-    pub fn permit(self: &Arc<Self>, client: IpAddr) -> Result<ConnectionPermit, Refusal> {
+    pub fn permit(
+        self: &Arc<Self>,
+        client: IpAddr,
+    ) -> Result<(ConnectionPermit, Option<SourcePermit>), Refusal> {
         if self.is_over_memory() {
             return Err(Refusal::MemoryLimit);
         }
@@ -310,8 +314,11 @@ impl Board {
         let source = self.sources.enter(client, settings.max_per_source);
         let source = source.ok_or(Refusal::Source)?;
         if count_below(&self.connections, limit) {
-            let board = Arc::clone(self);
-            return Ok(ConnectionPermit { board, source });
+            let source = source.is_counted().then(|| SourcePermit {
+                board: Arc::clone(self),
+                source,
+            });
+            return Ok((ConnectionPermit(Arc::clone(self)), source));
         }
         self.sources.leave(source);
         Err(Refusal::Connections)
@@ -477,23 +484,33 @@ fn count_below(counter: &AtomicU64, limit: u64) -> bool {
 
 /// A client connection that counts against the limits until this is dropped.
 #[derive(Debug)]
-pub struct ConnectionPermit {
+pub struct ConnectionPermit(Arc<Board>);
+
+/// A connection that counts against its client's share until this is dropped. Apart from the
+/// permit, for few have such a limit, and each connection would be a size larger for it.
+#[derive(Debug)]
+pub struct SourcePermit {
     board: Arc<Board>,
     source: Source,
+}
+
+impl Drop for SourcePermit {
+    fn drop(&mut self) {
+        self.board.leave(self.source);
+    }
 }
 
 impl ConnectionPermit {
     /// The board that gave the permit.
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
-        &self.board
+        &self.0
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.board.connections.fetch_sub(1, Ordering::Relaxed);
-        self.board.sources.leave(self.source);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -33,7 +33,7 @@ mod view;
 
 pub use clb_model::PoolKey;
 
-pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, WorkerSlot};
+pub use board::{Board, ConnectionPermit, LogGate, PlaneSettings, SourcePermit, WorkerSlot};
 pub use health::MemberHealth;
 pub use http::{HttpSettings, Tracing};
 pub use listener::{ListenSockets, Listener, Service, UdpSession, UdpSessions, UdpTowards};

@@ -14,6 +14,11 @@ pub(crate) struct Source(u64);
 
 impl Source {
     const UNCOUNTED: Self = Self(0);
+
+    /// Whether it was counted.
+    pub(crate) fn is_counted(self) -> bool {
+        self != Self::UNCOUNTED
+    }
 }
 
 /// Counts by client, as long as there is a limit. Hashed by a key of this process: a client that
@@ -54,7 +59,7 @@ impl Sources {
 
     /// One less; of one that was [counted](Self::enter).
     pub(crate) fn leave(&self, source: Source) {
-        if source == Source::UNCOUNTED {
+        if !source.is_counted() {
             return;
         }
         let Some(mut shard) = self.shard(source) else {
