@@ -1,12 +1,13 @@
 //! From a worker to the thread that writes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::row::Row;
+use crate::writer::lock;
 
 /// How the workers wake the thread that writes, and what they tell it.
 #[derive(Debug, Default)]
@@ -91,7 +92,7 @@ pub struct Sender {
 impl Sender {
     /// Takes the end, if it is there.
     pub(crate) fn take(home: &Home) -> Option<Self> {
-        let end = home.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let end = lock(home).take()?;
         Some(Self {
             end: Some(end),
             home: Arc::clone(home),
@@ -115,7 +116,7 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.end.take();
+        *lock(&self.home) = self.end.take();
     }
 }
 
