@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::keys::{ARRAYS, Availability, KEYS};
+use crate::keys::{Availability, KEYS};
+use crate::reference::title;
 
 /// The text of deploy/man/clb.toml.5, for man(7).
 #[must_use]
@@ -26,12 +27,7 @@ pub fn man_page() -> String {
         let (owner, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if section != Some(owner) {
             section = Some(owner);
-            let title = match owner {
-                "" => "TOP LEVEL".to_owned(),
-                owner if ARRAYS.contains(&owner) => format!("[[{owner}]]"),
-                owner => format!("[{owner}]"),
-            };
-            let _ = writeln!(text, ".SH \"{title}\"");
+            let _ = writeln!(text, ".SH \"{}\"", title(owner));
         }
         let default = match key.default {
             None => "required".to_owned(),

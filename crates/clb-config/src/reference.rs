@@ -25,11 +25,7 @@ pub fn reference() -> String {
         let (owner, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if section != Some(owner) {
             section = Some(owner);
-            let title = match owner {
-                "" => "Top level".to_owned(),
-                owner if ARRAYS.contains(&owner) => format!("[[{owner}]]"),
-                owner => format!("[{owner}]"),
-            };
+            let title = title(owner);
             let _ = write!(
                 text,
                 "\n## {title}\n\n| key | allowed | default | meaning |\n|---|---|---|---|\n"
@@ -59,6 +55,15 @@ pub fn reference() -> String {
     }
     declared(&mut text);
     text
+}
+
+/// What a section is called.
+pub(crate) fn title(owner: &str) -> String {
+    match owner {
+        "" => "Top level".to_owned(),
+        owner if ARRAYS.contains(&owner) => format!("[[{owner}]]"),
+        owner => format!("[{owner}]"),
+    }
 }
 
 const DECLARED: &str = "
