@@ -1,10 +1,11 @@
 //! Receiving and sending.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +28,10 @@ use crate::worker::{ListenerCell, Running, Worker};
 
 /// Batches that one socket may have before others have their turn.
 const BATCHES_PER_TURN: usize = 8;
+
+/// Sessions that one turn begins at most, but for the first of a flood of them; each costs a socket
+/// and its registration, some thirty times a datagram of an established session.
+const BEGUN_PER_TURN: usize = 4;
 
 /// How often idle sessions are looked for. They are over when their time is; this is only when
 /// their memory and sockets are given back.
@@ -77,6 +82,7 @@ pub fn start(worker: &Worker, listener: Arc<Listener>) -> io::Result<Running> {
             drops,
             plan: Vec::with_capacity(BATCH),
         }),
+        at_a_time: Cell::new(BATCH),
     });
     if let Some(inherited) = listener.sockets.take_sessions(worker.index()) {
         let core = &mut *proxy.core.borrow_mut();
@@ -100,6 +106,8 @@ pub(super) struct Proxy {
     socket: UdpSocket,
     /// Borrowed within one poll only.
     core: RefCell<Core>,
+    /// Datagrams from clients that are received at a time: fewer while they begin sessions.
+    at_a_time: Cell<usize>,
 }
 
 struct Core {
@@ -127,8 +135,15 @@ async fn serve(
         if Pin::new(&mut stop).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let take = |batch: &mut Batch, count| proxy.take_from_clients(batch, count);
-        poll_batches(&proxy.socket, cx, take, |error| {
+        let mut begun = 0;
+        let take = |batch: &mut Batch| {
+            begun += proxy.take_from_clients(batch);
+            match begun < BEGUN_PER_TURN {
+                true => ControlFlow::Continue(proxy.at_a_time.get()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        poll_batches(&proxy.socket, cx, proxy.at_a_time.get(), take, |error| {
             tracing::debug!(%error, "receiving from clients failed");
         });
         Poll::Pending
@@ -178,8 +193,11 @@ async fn sweep(proxy: Rc<Proxy>) {
 /// Reads what backends send to one socket, until it is closed.
 pub(super) async fn read_answers(proxy: Rc<Proxy>, number: u32, socket: Rc<UdpSocket>) {
     std::future::poll_fn(|cx| {
-        let take = |batch: &mut Batch, count| proxy.take_from_backends(number, batch, count);
-        poll_batches(&socket, cx, take, |error| {
+        let take = |batch: &mut Batch| {
+            proxy.take_from_backends(number, batch);
+            ControlFlow::Continue(BATCH)
+        };
+        poll_batches(&socket, cx, BATCH, take, |error| {
             tracing::trace!(%error, "reported by a receive");
             proxy.note_failures(number, &socket);
         });
@@ -188,11 +206,13 @@ pub(super) async fn read_answers(proxy: Rc<Proxy>, number: u32, socket: Rc<UdpSo
     .await;
 }
 
-/// Receives while there is something, and hands it over in batches. Registers for being woken.
+/// Receives while there is something, and hands it over in batches, of which each says how large the
+/// next may be, or that the turn is over. Registers for being woken.
 fn poll_batches(
     socket: &UdpSocket,
     cx: &mut Context<'_>,
-    mut take: impl FnMut(&mut Batch, usize),
+    mut at_a_time: usize,
+    mut take: impl FnMut(&mut Batch) -> ControlFlow<(), usize>,
     mut failed: impl FnMut(io::Error),
 ) {
     let mut errors = 0;
@@ -202,22 +222,29 @@ fn poll_batches(
             Poll::Ready(Err(error)) => return failed(error),
             Poll::Pending => return,
         }
-        RECEIVED.with_borrow_mut(|batch| {
-            let result = socket.try_io(Interest::READABLE, || match batch.recv(socket)? {
-                BATCH => Ok(()),
-                // It has no more; the next event brings the readiness back, and no call is spent
-                // on being told so (epoll(7), edge-triggered).
-                _ => Err(io::ErrorKind::WouldBlock.into()),
+        let next = RECEIVED.with_borrow_mut(|batch| {
+            let result = socket.try_io(Interest::READABLE, || {
+                match batch.recv_up_to(at_a_time, socket)? < at_a_time {
+                    false => Ok(()),
+                    // It has no more; the next event brings the readiness back, and no call is
+                    // spent on being told so (epoll(7), edge-triggered).
+                    true => Err(io::ErrorKind::WouldBlock.into()),
+                }
             });
             match result {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     errors += 1;
                     failed(error);
+                    ControlFlow::Continue(at_a_time)
                 }
-                _ if batch.is_empty() => {}
-                _ => take(batch, batch.len()),
+                _ if batch.is_empty() => ControlFlow::Continue(at_a_time),
+                _ => take(batch),
             }
         });
+        match next {
+            ControlFlow::Continue(next) => at_a_time = next,
+            ControlFlow::Break(()) => break,
+        }
     }
     if errors == BATCHES_PER_TURN {
         // Nothing but errors: not again before the next event.
@@ -225,7 +252,9 @@ fn poll_batches(
             Err::<(), _>(io::ErrorKind::WouldBlock.into())
         });
     }
-    cx.waker().wake_by_ref();
+    // Woken when the runtime has looked for events: a task that wakes itself at once has its next turns
+    // before anybody else's events are seen.
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 /// A datagram of a batch, and where it goes.
@@ -236,12 +265,14 @@ struct Planned {
 }
 
 impl Proxy {
-    fn take_from_clients(&self, batch: &mut Batch, count: usize) {
+    /// Sends on what clients have sent; gives how many sessions it began.
+    fn take_from_clients(&self, batch: &mut Batch) -> usize {
         let now = now_ms(&self.board);
         let core = &mut *self.core.borrow_mut();
         core.plane.refresh();
+        let before = core.sessions.len();
         let mut plan = std::mem::take(&mut core.plan);
-        for at in 0..count {
+        for at in 0..batch.len() {
             let Some(number) = self.decide(core, batch, at, now) else {
                 continue;
             };
@@ -261,6 +292,13 @@ impl Proxy {
         }
         plan.clear();
         core.plan = plan;
+        let begun = core.sessions.len().saturating_sub(before);
+        match begun {
+            0 => self.at_a_time.set(BATCH),
+            BEGUN_PER_TURN.. => self.at_a_time.set(BEGUN_PER_TURN),
+            _ => {}
+        }
+        begun
     }
 
     /// The session of a client's datagram.
@@ -388,11 +426,11 @@ impl Proxy {
         self.board.udp.count_dropped(UdpDrop::Unsendable, 1);
     }
 
-    fn take_from_backends(&self, number: u32, batch: &mut Batch, count: usize) {
+    fn take_from_backends(&self, number: u32, batch: &mut Batch) {
         let now = now_ms(&self.board);
         let core = &mut *self.core.borrow_mut();
         let mut outgoing: SmallVec<[Outgoing; BATCH]> = SmallVec::new();
-        for at in 0..count {
+        for at in 0..batch.len() {
             let session = batch
                 .from(at)
                 .and_then(|from| core.sessions.answer(now, number, from))

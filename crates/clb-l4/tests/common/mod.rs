@@ -123,7 +123,12 @@ impl Served {
     }
 
     pub fn bind_udp(members: &[(SocketAddr, i64)]) -> Self {
-        let sockets = clb_net::udp::bind_group((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
+        Self::bind_udp_of(WORKERS, members)
+    }
+
+    /// With sockets for this many workers.
+    pub fn bind_udp_of(workers: usize, members: &[(SocketAddr, i64)]) -> Self {
+        let sockets = clb_net::udp::bind_group((Ipv4Addr::LOCALHOST, 0).into(), workers).unwrap();
         let addr = sockets[0].local_addr().unwrap();
         Self::new(members, Protocol::Udp, addr, ListenSockets::udp(sockets))
     }

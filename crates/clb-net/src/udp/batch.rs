@@ -103,9 +103,18 @@ impl Batch {
     /// gives how many, at least one. Fewer than [`BATCH`] means that the socket had no more.
     ///
     /// # Errors
+    /// As [`recv_up_to`](Self::recv_up_to).
+    pub fn recv(&mut self, socket: &impl AsFd) -> io::Result<usize> {
+        self.recv_up_to(BATCH, socket)
+    }
+
+    /// Receives as many datagrams as are there, `most` or [`BATCH`] at most, over those of the last
+    /// call; gives how many, at least one. Fewer than asked for means that the socket had no more.
+    ///
+    /// # Errors
     /// What recvmmsg(2) reports: `WouldBlock` when there is none; what the network said of a
     /// datagram that was sent from this socket before.
-    pub fn recv(&mut self, socket: &impl AsFd) -> io::Result<usize> {
+    pub fn recv_up_to(&mut self, most: usize, socket: &impl AsFd) -> io::Result<usize> {
         for at in 0..self.received {
             // The kernel wrote how much of each it used.
             let header = self.headers.place(at);
@@ -119,15 +128,15 @@ impl Batch {
         // cancelled, which costs each call 2 % here, and nobody cancels this one.
         let descriptor = socket.as_fd().as_raw_fd();
         // SAFETY: the headers point to names, vectors and controls of this batch, the vectors to
-        // pieces of its data that do not overlap, each with its own length; all of it lives as
-        // long as the batch, nobody holds a reference into it while this has it exclusively, and
+        // pieces of its data that do not overlap, each with its own length, and there are
+        // `BATCH` headers, at least as many as are asked for; all of it lives as long as the batch, nobody holds a reference into it while this has it exclusively, and
         // the descriptor is open, as it is borrowed.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_recvmmsg,
                 descriptor,
                 self.headers.place(0),
-                BATCH as libc::c_uint,
+                most.min(BATCH) as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut::<libc::timespec>(),
             )
