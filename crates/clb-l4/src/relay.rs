@@ -72,8 +72,9 @@ pub struct Session<'a, C = TcpStream> {
     pub member: &'a Admission,
     /// How long nothing may move.
     pub idle: fn(&PlaneSettings) -> Duration,
-    /// Who else is told of bytes that were passed on, towards the backend and towards the client.
-    pub moved: Option<&'a dyn Fn(u64, u64)>,
+    /// Who else is told of bytes that were passed on, towards the backend and towards the client. One
+    /// more reference, for it is a thin one, which every relay holds.
+    pub moved: Option<&'a &'a dyn Fn(u64, u64)>,
 }
 
 /// What was received before the relay began and is sent first.
@@ -94,7 +95,7 @@ pub async fn relay<C: Stream>(
     session: &Session<'_, C>,
     ahead: Option<Box<Ahead>>,
 ) -> Result<(), Broken> {
-    let mut flow = Flow::starting_with(ahead);
+    let mut flow = Flow::starting_with(ahead, now_ms(session));
     let mut timer = pin!(sleep(first_look(session)));
     poll_fn(|cx| {
         let turn = flow.poll_turn(session, cx, timer.as_mut())?;
@@ -128,6 +129,11 @@ pub async fn relay<C: Stream>(
     .await
 }
 
+/// Now, in the board's milliseconds, which take half of an instant's memory.
+fn now_ms<C>(session: &Session<'_, C>) -> u64 {
+    session.board.millis_at(Instant::now().into_std())
+}
+
 /// When is looked first whether anything has moved.
 fn first_look<C>(session: &Session<'_, C>) -> Duration {
     let settings = session.board.settings();
@@ -138,16 +144,17 @@ fn first_look<C>(session: &Session<'_, C>) -> Duration {
 struct Flow {
     to_backend: Direction,
     to_client: Direction,
-    last_moved: Instant,
+    /// When something moved last, by [`now_ms`].
+    last_moved: u64,
 }
 
 impl Flow {
-    fn starting_with(ahead: Option<Box<Ahead>>) -> Self {
+    fn starting_with(ahead: Option<Box<Ahead>>, now_ms: u64) -> Self {
         let ahead = ahead.map(|ahead| *ahead).unwrap_or_default();
         Self {
             to_backend: Direction::starting_with(ahead.to_backend),
             to_client: Direction::starting_with(ahead.to_client),
-            last_moved: Instant::now(),
+            last_moved: now_ms,
         }
     }
 
@@ -175,7 +182,7 @@ impl Flow {
             Ok::<_, io::Error>((bytes_in, bytes_out))
         })?;
         if bytes_in > 0 || bytes_out > 0 {
-            self.last_moved = Instant::now();
+            self.last_moved = now_ms(session);
             session.listener.count_bytes(bytes_in, bytes_out);
             session.member.count_bytes(bytes_in, bytes_out);
             if let Some(moved) = session.moved {
@@ -199,7 +206,8 @@ impl Flow {
         while timer.as_mut().poll(cx).is_ready() {
             let settings = session.board.settings();
             let mut next = (session.idle)(&settings);
-            let silent = self.last_moved.elapsed();
+            let silent = now_ms(session).saturating_sub(self.last_moved);
+            let silent = Duration::from_millis(silent);
             if silent >= next {
                 return Err(Broken::Idle);
             }
@@ -212,7 +220,7 @@ impl Flow {
                 None => {}
             }
             // Without an end when the time is beyond what the clock can express.
-            match self.last_moved.checked_add(next) {
+            match Instant::now().checked_add(next.saturating_sub(silent)) {
                 Some(deadline) => timer.as_mut().reset(deadline),
                 None => return Ok(()),
             }

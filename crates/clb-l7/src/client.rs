@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use clb_l4::io::{Stream, poll_recv, poll_send, poll_send_vectored};
+use clb_l4::io::{Stream, poll_recv, poll_send, poll_send_at_once, poll_send_vectored};
 use tokio::net::TcpStream;
 
 use crate::log::TlsFacts;
@@ -45,6 +45,18 @@ impl Client {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => stream.server_name(),
+        }
+    }
+
+    /// [`Stream::poll_send`] to a client that does not let anybody wait, see [`poll_send_at_once`].
+    pub(crate) fn poll_send_at_once(
+        &self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> io::Result<Poll<usize>> {
+        match self {
+            Self::Plain(stream) => poll_send_at_once(stream, cx, data),
+            Self::Tls(_) => self.poll_send(cx, data),
         }
     }
 

@@ -153,16 +153,16 @@ impl Connection {
 
     /// Begins an entry of the access log, if there is one: for a request whose head has `received`
     /// octets.
-    pub(crate) fn log(
+    pub(crate) fn log<'s>(
         &mut self,
-        seen: &Seen<'_>,
+        seen: impl FnOnce() -> Seen<'s>,
         id: &[u8],
         received: usize,
     ) -> Option<Box<Entry>> {
-        let local = Rc::clone(self.local());
-        if !local.is_logging() {
+        if !self.local().is_logging() {
             return None;
         }
+        let (local, seen) = (Rc::clone(self.local()), seen());
         let (client, peer) = (&self.client, self.peer);
         let facts = self.facts.get_or_insert_with(|| {
             let spoken = match client.is_tls() {
@@ -174,7 +174,7 @@ impl Connection {
         let socket = client.socket();
         Some(
             self.cell
-                .with(|listener| Entry::new(&local, facts, socket, listener, seen, id, received)),
+                .with(|listener| Entry::new(&local, facts, socket, listener, &seen, id, received)),
         )
     }
 
@@ -315,7 +315,7 @@ impl Connection {
         reason: Reason,
     ) -> Next {
         let id = RequestId::from_slice(&self.local().request_id());
-        let log = self.log(&Seen::octets(data), &id, data.len());
+        let log = self.log(|| Seen::octets(data), &id, data.len());
         let mut answer = GatewayAnswer::refusal(status, why, id, is_head).logged(log);
         answer.reason = reason;
         Next::Answer(Box::new(answer))
@@ -446,7 +446,7 @@ impl Connection {
             listener: &self.admission,
             member: &tunnel.member,
             idle: |settings| settings.http.tunnel_idle,
-            moved: Some(&moved),
+            moved: Some(&(&moved as &dyn Fn(u64, u64))),
         };
         let relayed = relay(&session, Some(Box::new(ahead))).await;
         self.local().tick();
@@ -564,7 +564,11 @@ async fn serve(mut connection: Connection) {
                 connection.count(&answer);
                 Box::pin(connection.answer(*answer)).await
             }
-            Next::Order(order) => Box::pin(carry_out(&mut connection, order)).await,
+            Next::Order(order) => {
+                // The place first: else the future is made elsewhere and copied, a KiB each time.
+                let place = Box::new_uninit();
+                Box::into_pin(Box::write(place, carry_out(&mut connection, order))).await
+            }
         };
         match outcome {
             Outcome::Keep => patience = connection.local().settings().client_keepalive,

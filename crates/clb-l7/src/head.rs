@@ -102,7 +102,7 @@ impl Connection {
             None => RequestId::from_slice(&local.request_id()),
         };
         let mut body = Body::announced(request, settings.request_body)?;
-        let mut log = self.log(&Seen::request(request), &id, request.head_length());
+        let mut log = self.log(|| Seen::request(request), &id, request.head_length());
         // After an answer of the gateway's own nobody reads the body.
         let keeps = request.keep_alive && body.is_complete();
         if request.max_forwards == Some(0) {

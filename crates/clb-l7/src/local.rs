@@ -28,6 +28,19 @@ pub(crate) const ID_OCTETS: usize = 32;
 /// How long the time of day is reckoned from its last reading.
 const WALL_HOLDS: Duration = Duration::from_secs(1);
 
+/// The two digits of each octet.
+#[expect(clippy::indexing_slicing, reason = "runs when this is compiled")]
+static HEXADECIMAL: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut octet = 0;
+    while octet < pairs.len() {
+        pairs[octet] = [DIGITS[octet >> 4], DIGITS[octet & 15]];
+        octet += 1;
+    }
+    pairs
+};
+
 /// A date in a head.
 pub(crate) type Date = [u8; 29];
 
@@ -152,13 +165,11 @@ impl Local {
 
     /// A new request's id: 128 random bits, so that ids of all gateways stay apart.
     pub(crate) fn request_id(&self) -> [u8; ID_OCTETS] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let random: [u8; ID_OCTETS / 2] = self.random();
         let mut id = [0; ID_OCTETS];
         for (pair, octet) in id.chunks_exact_mut(2).zip(random) {
-            for (digit, value) in pair.iter_mut().zip([octet >> 4, octet & 15]) {
-                *digit = DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
-            }
+            let digits = HEXADECIMAL.get(usize::from(octet));
+            pair.copy_from_slice(digits.unwrap_or(b"00"));
         }
         id
     }

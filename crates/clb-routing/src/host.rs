@@ -3,6 +3,41 @@
 
 use crate::error::HostFault;
 
+/// Of an octet that a plain name does not have.
+const OTHER: u8 = 1;
+/// Of a dot.
+const DOT: u8 = 2;
+
+/// What each octet is in a plain name: 0 for lower-case letters, digits, hyphen and underscore.
+#[expect(clippy::indexing_slicing, reason = "runs when this is compiled")]
+static PLAIN: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut octet = 0;
+    while octet < 128 {
+        classes[octet as usize] = match octet {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => 0,
+            b'.' => DOT,
+            _ => OTHER,
+        };
+        octet += 1;
+    }
+    classes
+};
+
+/// The name in `raw` where nothing has to be looked at closely: a name in lower case without port.
+fn plain_name(raw: &[u8]) -> Option<&[u8]> {
+    let (mut seen, mut doubled, mut before) = (0, 0, 0);
+    for &octet in raw {
+        let class = PLAIN.get(usize::from(octet)).copied().unwrap_or(OTHER);
+        seen |= class;
+        doubled |= class & before;
+        before = class;
+    }
+    let is_plain = (seen & OTHER) | (doubled & DOT) == 0;
+    let name = raw.strip_suffix(b".").unwrap_or(raw);
+    (is_plain && !name.is_empty()).then_some(name)
+}
+
 enum Part {
     Name,
     Literal,
@@ -18,6 +53,10 @@ enum Part {
 /// [`HostFault`]; an empty `raw` is [`HostFault::Empty`].
 pub(crate) fn normalise(raw: &[u8], name: &mut Vec<u8>) -> Result<(), HostFault> {
     name.clear();
+    if let Some(plain) = plain_name(raw) {
+        name.extend_from_slice(plain);
+        return Ok(());
+    }
     let mut part = Part::Name;
     let mut end = raw.len();
     let mut last_dot = None;

@@ -427,7 +427,9 @@ impl Board {
     #[must_use]
     pub fn millis_at(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.epoch);
-        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+        // Not by way of 128 bits, whose division is a function of its own.
+        let whole = passed.as_secs().saturating_mul(1_000);
+        whole.saturating_add(u64::from(passed.subsec_millis()))
     }
 
     /// From now on, workers give the sockets of listeners that leave the snapshot back to

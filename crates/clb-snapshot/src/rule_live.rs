@@ -130,7 +130,9 @@ pub(crate) fn add_each<const N: usize>(sums: &mut [u64; N], counters: &[AtomicU6
 
 /// Up, so that what is a little longer than a bound is not counted as within it.
 pub(crate) fn micros_up(took: Duration) -> u64 {
-    u64::try_from(took.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+    // Not by way of 128 bits, whose division is a function of its own.
+    let whole = took.as_secs().saturating_mul(1_000_000);
+    whole.saturating_add(u64::from(took.subsec_nanos().div_ceil(1_000)))
 }
 
 /// The place of a status among the classes.

@@ -427,7 +427,11 @@ impl Forward<'_> {
     /// Sends what waits for the client; false when it does not take all of it now.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         while let Some(waiting @ [_, ..]) = self.state.outgoing.get(self.state.gone..) {
-            match self.client.poll_send(cx, waiting) {
+            let sent = match self.timers.is_set(Wait::ClientWrite) {
+                true => self.client.poll_send(cx, waiting),
+                false => self.client.poll_send_at_once(cx, waiting),
+            };
+            match sent {
                 Ok(Poll::Ready(length)) => {
                     self.state.gone += length;
                     self.state.bytes_out += length as u64;

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use clb_l4::io::{Stream as _, poll_send, with_scratch};
+use clb_l4::io::{Stream as _, poll_send, poll_send_at_once, with_scratch};
 
 use super::{End, Forward, READS_PER_TURN};
 use crate::body::BodyFault;
@@ -59,7 +59,11 @@ impl Forward<'_> {
             let Some(rest @ [_, ..]) = ready.get(self.state.sent..) else {
                 break;
             };
-            match poll_send(self.backend, cx, rest) {
+            let sent = match self.order.has_been_sent {
+                true => poll_send(self.backend, cx, rest),
+                false => poll_send_at_once(self.backend, cx, rest),
+            };
+            match sent {
                 Ok(Poll::Ready(length)) => self.count_sent(length),
                 Ok(Poll::Pending) => {
                     self.wait_for_backend(Wait::BackendWrite);

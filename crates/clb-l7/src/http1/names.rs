@@ -123,7 +123,10 @@ pub(crate) const NOT_BY_NAMING: Names = Names::of(&[
 /// Which name `name` is, its letters in any case; `has_underscore` must be true if `_` is in it.
 #[inline]
 pub(crate) fn known(name: &[u8], has_underscore: bool) -> Known {
-    let found = lookup(name, <[u8]>::eq_ignore_ascii_case);
+    // Most write them as the RFCs do, and of a known length that takes two comparisons.
+    let found = lookup(name, |name, known| {
+        name == known || name.eq_ignore_ascii_case(known)
+    });
     if found == Known::Other && has_underscore && lookup(name, eq_folded) != Known::Other {
         return Known::Lookalike;
     }
@@ -139,7 +142,7 @@ fn eq_folded(left: &[u8], right: &[u8]) -> bool {
     left.iter().map(fold).eq(right.iter().map(fold))
 }
 
-const SSL_CLIENT: &[u8] = b"x-ssl-client-";
+const SSL_CLIENT: &[u8] = b"X-SSL-Client-";
 
 #[inline]
 fn lookup(name: &[u8], eq: impl Fn(&[u8], &[u8]) -> bool) -> Known {
@@ -155,45 +158,45 @@ fn lookup(name: &[u8], eq: impl Fn(&[u8], &[u8]) -> bool) -> Known {
         false => is(right.0, right.1),
     };
     match (name.len(), first.to_ascii_lowercase()) {
-        (2, b't') => is(b"te", Known::Te),
-        (3, b'v') => is(b"via", Known::Via),
-        (4, b'h') => is(b"host", Known::Host),
-        (4, b'd') => is(b"date", Known::Date),
-        (5, b'r') => is(b"range", Known::Range),
-        (6, b'c') => is(b"cookie", Known::Cookie),
-        (6, b'e') => is(b"expect", Known::Expect),
-        (7, b't') => is(b"trailer", Known::Trailer),
-        (7, b'u') => is(b"upgrade", Known::Upgrade),
-        (8, b'i') => is(b"if-range", Known::IfRange),
-        (8, b'l') => is(b"location", Known::Location),
-        (9, b'x') => is(b"x-real-ip", Known::XRealIp),
-        (10, b'c') => is(b"connection", Known::Connection),
-        (10, b'k') => is(b"keep-alive", Known::KeepAlive),
+        (2, b't') => is(b"TE", Known::Te),
+        (3, b'v') => is(b"Via", Known::Via),
+        (4, b'h') => is(b"Host", Known::Host),
+        (4, b'd') => is(b"Date", Known::Date),
+        (5, b'r') => is(b"Range", Known::Range),
+        (6, b'c') => is(b"Cookie", Known::Cookie),
+        (6, b'e') => is(b"Expect", Known::Expect),
+        (7, b't') => is(b"Trailer", Known::Trailer),
+        (7, b'u') => is(b"Upgrade", Known::Upgrade),
+        (8, b'i') => is(b"If-Range", Known::IfRange),
+        (8, b'l') => is(b"Location", Known::Location),
+        (9, b'x') => is(b"X-Real-IP", Known::XRealIp),
+        (10, b'c') => is(b"Connection", Known::Connection),
+        (10, b'k') => is(b"Keep-Alive", Known::KeepAlive),
         (10, b't') => is(b"tracestate", Known::Tracestate),
         (11, b't') => is(b"traceparent", Known::Traceparent),
-        (12, b'c') => is(b"content-type", Known::ContentType),
-        (12, b'm') => is(b"max-forwards", Known::MaxForwards),
+        (12, b'c') => is(b"Content-Type", Known::ContentType),
+        (12, b'm') => is(b"Max-Forwards", Known::MaxForwards),
         (12, b'x') => either(
-            (b"x-request-id", Known::XRequestId),
-            (b"x-ssl-client", Known::XSslClient),
+            (b"X-Request-Id", Known::XRequestId),
+            (b"X-SSL-Client", Known::XSslClient),
         ),
-        (13, b'a') => is(b"authorization", Known::Authorization),
-        (13, b'c') => is(b"content-range", Known::ContentRange),
-        (14, b'c') => is(b"content-length", Known::ContentLength),
-        (14, b'h') => is(b"http2-settings", Known::Http2Settings),
-        (14, b'x') if eq(name, b"x-client-proto") => Known::XClientProto,
-        (15, b'x') if eq(name, b"x-forwarded-for") => Known::XForwardedFor,
-        (16, b'p') => is(b"proxy-connection", Known::ProxyConnection),
-        (16, b'x') if eq(name, b"x-forwarded-host") => Known::XForwardedHost,
-        (16, b'x') if eq(name, b"x-forwarded-port") => Known::XForwardedPort,
-        (17, b'i') => is(b"if-modified-since", Known::IfModifiedSince),
-        (17, b't') => is(b"transfer-encoding", Known::TransferEncoding),
-        (17, b'x') if eq(name, b"x-forwarded-proto") => Known::XForwardedProto,
-        (18, b'p') => is(b"proxy-authenticate", Known::ProxyAuthenticate),
-        (18, b'x') if eq(name, b"x-client-proto-ver") => Known::XClientProtoVer,
-        (19, b'i') => is(b"if-unmodified-since", Known::IfUnmodifiedSince),
-        (19, b'p') => is(b"proxy-authorization", Known::ProxyAuthorization),
-        (25, b'p') => is(b"proxy-authentication-info", Known::ProxyAuthenticationInfo),
+        (13, b'a') => is(b"Authorization", Known::Authorization),
+        (13, b'c') => is(b"Content-Range", Known::ContentRange),
+        (14, b'c') => is(b"Content-Length", Known::ContentLength),
+        (14, b'h') => is(b"HTTP2-Settings", Known::Http2Settings),
+        (14, b'x') if eq(name, b"X-Client-Proto") => Known::XClientProto,
+        (15, b'x') if eq(name, b"X-Forwarded-For") => Known::XForwardedFor,
+        (16, b'p') => is(b"Proxy-Connection", Known::ProxyConnection),
+        (16, b'x') if eq(name, b"X-Forwarded-Host") => Known::XForwardedHost,
+        (16, b'x') if eq(name, b"X-Forwarded-Port") => Known::XForwardedPort,
+        (17, b'i') => is(b"If-Modified-Since", Known::IfModifiedSince),
+        (17, b't') => is(b"Transfer-Encoding", Known::TransferEncoding),
+        (17, b'x') if eq(name, b"X-Forwarded-Proto") => Known::XForwardedProto,
+        (18, b'p') => is(b"Proxy-Authenticate", Known::ProxyAuthenticate),
+        (18, b'x') if eq(name, b"X-Client-Proto-Ver") => Known::XClientProtoVer,
+        (19, b'i') => is(b"If-Unmodified-Since", Known::IfUnmodifiedSince),
+        (19, b'p') => is(b"Proxy-Authorization", Known::ProxyAuthorization),
+        (25, b'p') => is(b"Proxy-Authentication-Info", Known::ProxyAuthenticationInfo),
         (13.., b'x') => match name.get(..SSL_CLIENT.len()) {
             Some(prefix) if eq(prefix, SSL_CLIENT) => Known::XSslClient,
             _ => Known::Other,

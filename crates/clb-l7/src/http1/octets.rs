@@ -1,5 +1,7 @@
 //! Classes of octets (RFC 9110, section 5.6.2; RFC 5234, appendix B.1) and slices that never panic.
 
+use wide::u8x16;
+
 /// Carriage return and line feed.
 pub(crate) const CRLF: &[u8] = b"\r\n";
 
@@ -46,13 +48,19 @@ static NAME: [u8; 256] = {
 /// when the text ends before the token does.
 #[inline]
 pub(crate) fn token_at_start(text: &[u8]) -> Option<(usize, bool)> {
+    // Almost all names are letters and hyphens, and not longer than a block.
+    let block = text.first_chunk();
+    let at = block.map_or(0, |block| first(others(block)).unwrap_or(BLOCK));
+    if let Some(b':') = text.get(at) {
+        return Some((at, false));
+    }
     let mut seen = 0;
-    let length = text.iter().position(|&octet| {
+    let more = from(text, at).iter().position(|&octet| {
         let class = NAME.get(usize::from(octet)).copied().unwrap_or_default();
         seen |= class;
         class == 0
     })?;
-    Some((length, seen & UNDERSCORE != 0))
+    Some((at + more, seen & UNDERSCORE != 0))
 }
 
 /// Whether `octet` may stand in a token.
@@ -121,17 +129,29 @@ pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     text
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
+/// Octets that are looked at together.
+const BLOCK: usize = 16;
 
-/// Marks the high bit of (at least the lowest) octet of `word` that is below 0x20 or is 0x7F.
-/// Octets above the lowest marked one may be marked wrongly, by a borrow.
+/// Which octets of a block are controls, DEL and tab included: one bit for each.
 #[inline]
-fn control_mask(word: u64) -> u64 {
-    let below = word.wrapping_sub(ONES * 0x20) & !word;
-    let deletes = word ^ (ONES * 0x7f);
-    let delete = deletes.wrapping_sub(ONES) & !deletes;
-    (below | delete) & HIGHS
+fn controls(block: &[u8; BLOCK]) -> u32 {
+    let octets = u8x16::new(*block);
+    (octets.simd_lt(u8x16::splat(0x20)) | octets.simd_eq(u8x16::splat(0x7f))).to_bitmask()
+}
+
+/// Which octets of a block are neither ASCII letters nor hyphens.
+#[inline]
+fn others(block: &[u8; BLOCK]) -> u32 {
+    let octets = u8x16::new(*block);
+    let from_a = (octets | u8x16::splat(0x20)) - u8x16::splat(b'a');
+    let letters = from_a.simd_lt(u8x16::splat(26));
+    !(letters | octets.simd_eq(u8x16::splat(b'-'))).to_bitmask() & 0xffff
+}
+
+/// Where the first bit is set.
+#[inline]
+fn first(bits: u32) -> Option<usize> {
+    (bits != 0).then_some(bits.trailing_zeros() as usize)
 }
 
 /// Position of the first octet that no field value, reason phrase or target may hold: a control
@@ -139,48 +159,22 @@ fn control_mask(word: u64) -> u64 {
 #[inline]
 pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
     let mut at = 0;
-    // The compiler turns this loop into a few instructions for all octets of a block.
     let mut blocks = text.chunks_exact(BLOCK);
     for block in &mut blocks {
-        let some = block.iter().fold(false, |some, &octet| {
-            some | (octet < 0x20) | (octet == 0x7f)
-        });
-        if some && let Some(found) = first_control_by_words(block) {
-            return Some(at + found);
-        }
-        at += BLOCK;
-    }
-    first_control_by_words(blocks.remainder()).map(|found| at + found)
-}
-
-/// Octets that [`first_control`] looks at together.
-const BLOCK: usize = 32;
-
-/// [`first_control`], eight octets at a time.
-#[inline]
-fn first_control_by_words(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    let mut chunks = text.chunks_exact(8);
-    for chunk in &mut chunks {
-        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-        let mask = control_mask(word);
-        if mask != 0 {
-            let lowest = mask.trailing_zeros() / 8;
-            if word >> (lowest * 8) & 0xff != u64::from(b'\t') {
-                return Some(at + lowest as usize);
+        if let Some(found) = block.first_chunk().and_then(|block| first(controls(block))) {
+            if block.get(found) != Some(&b'\t') {
+                return Some(at + found);
             }
-            // A tab: what is marked above it is not reliable.
-            if let Some(found) = chunk.iter().position(|&octet| is_control(octet)) {
+            // What is not a tab may stand behind it.
+            if let Some(found) = block.iter().position(|&octet| is_control(octet)) {
                 return Some(at + found);
             }
         }
-        at += 8;
+        at += BLOCK;
     }
-    chunks
-        .remainder()
-        .iter()
-        .position(|&octet| is_control(octet))
-        .map(|found| at + found)
+    let rest = blocks.remainder();
+    let found = rest.iter().position(|&octet| is_control(octet))?;
+    Some(at + found)
 }
 
 /// A control octet, DEL included, other than a tab.
@@ -261,6 +255,18 @@ mod tests {
     }
 
     #[test]
+    fn every_octet_ends_a_token_or_not_at_every_place() {
+        for octet in 0..=255_u8 {
+            for place in 0..40 {
+                let mut text = [b'a'; 40];
+                text[place] = octet;
+                let expected = (!is_token_octet(octet)).then_some((place, false));
+                assert_eq!(token_at_start(&text), expected, "{octet:#x} at {place}");
+            }
+        }
+    }
+
+    #[test]
     fn numbers_in_decimal() {
         for number in [0, 7, 10, 4096, u64::MAX] {
             let mut out = Vec::new();
@@ -316,7 +322,19 @@ mod tests {
         }
 
         #[test]
-        fn words_find_what_octets_find(
+        fn a_token_ends_where_its_octets_say(
+            text in proptest::collection::vec(
+                prop_oneof![20 => prop_oneof![Just(b'-'), b'a'..=b'z', b'A'..=b'Z'], 1 => any::<u8>()],
+                0..49,
+            )
+        ) {
+            let end = text.iter().position(|&octet| !is_token_octet(octet));
+            let expected = end.map(|end| (end, text[..end].contains(&b'_')));
+            prop_assert_eq!(token_at_start(&text), expected);
+        }
+
+        #[test]
+        fn blocks_find_what_octets_find(
             text in proptest::collection::vec(prop_oneof![9 => 0x20..0x7f_u8, 1 => any::<u8>()], 0..99)
         ) {
             prop_assert_eq!(

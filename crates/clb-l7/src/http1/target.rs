@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::method::Method;
-use super::octets::from;
+use super::octets::{from, part};
 use super::refusal::Refusal;
 
 /// How the client reached us; an absolute-form target must have its scheme.
@@ -68,10 +68,13 @@ static CLASSES: [u8; 256] = {
 };
 
 #[inline]
+fn classes_of(octet: u8) -> u8 {
+    CLASSES.get(usize::from(octet)).copied().unwrap_or_default()
+}
+
+#[inline]
 fn is(octet: u8, class: u8) -> bool {
-    CLASSES
-        .get(usize::from(octet))
-        .is_some_and(|classes| classes & class != 0)
+    classes_of(octet) & class != 0
 }
 
 /// Reads the target of `method`.
@@ -179,17 +182,17 @@ pub(crate) fn read_authority(text: &[u8]) -> Option<Authority<'_>> {
             end + 1
         }
         _ => {
-            let mut before = 0;
-            let mut length = text.len();
-            for (at, &octet) in text.iter().enumerate() {
-                if octet == b':' {
-                    length = at;
-                    break;
-                }
-                if !is(octet, HOST) || (octet == b'.' && before == b'.') {
-                    return None;
-                }
+            let length = text.iter().position(|&octet| octet == b':');
+            let length = length.unwrap_or(text.len());
+            // Without a way out of the loop, which would cost more than it saves.
+            let (mut classes, mut has_empty_label, mut before) = (HOST, false, 0);
+            for &octet in part(text, 0, length) {
+                classes &= classes_of(octet);
+                has_empty_label |= octet == b'.' && before == b'.';
                 before = octet;
+            }
+            if classes & HOST == 0 || has_empty_label {
+                return None;
             }
             length
         }

@@ -198,7 +198,7 @@ fn flush(
 ) -> Result<(), HandshakeFailure> {
     if let Some(session) = session {
         while session.wants_write() {
-            match flush_once(socket, session, cx) {
+            match flush_once(socket, session, false, cx) {
                 Ok(Poll::Ready(())) => {}
                 Ok(Poll::Pending) => break,
                 Err(_) => return Err(HandshakeFailure::Cut),

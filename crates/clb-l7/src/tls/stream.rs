@@ -10,7 +10,7 @@ use std::io::{self, IoSlice, Read as _, Write};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use clb_l4::io::{SCRATCH_BYTES, poll_recv, poll_send, poll_send_vectored};
+use clb_l4::io::{SCRATCH_BYTES, poll_recv, poll_send, poll_send_at_once, poll_send_vectored};
 use rustls::{HandshakeKind, ServerConnection};
 use tokio::net::TcpStream;
 
@@ -47,6 +47,8 @@ pub(crate) struct TlsStream {
     /// How long the handshake took.
     shaken: Duration,
     has_moved: Cell<bool>,
+    /// The socket had no room for what was last to be sent.
+    is_full: Cell<bool>,
     /// close_notify was given to rustls.
     is_closed: Cell<bool>,
 }
@@ -65,6 +67,7 @@ impl TlsStream {
             certificate_fields,
             shaken,
             has_moved: Cell::new(false),
+            is_full: Cell::new(false),
             is_closed: Cell::new(false),
         }
     }
@@ -206,9 +209,11 @@ impl TlsStream {
 
     fn flush(&self, session: &mut ServerConnection, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while session.wants_write() {
-            if flush_once(&self.socket, session, cx)?.is_pending() {
+            if flush_once(&self.socket, session, !self.is_full.get(), cx)?.is_pending() {
+                self.is_full.set(true);
                 return Ok(Poll::Pending);
             }
+            self.is_full.set(false);
             self.has_moved.set(true);
         }
         Ok(Poll::Ready(()))
@@ -224,13 +229,19 @@ fn write(session: &mut ServerConnection, pieces: &[IoSlice<'_>]) -> io::Result<u
     }
 }
 
-/// Sends ciphertext once.
+/// Sends ciphertext once. `has_room`: the last send took all.
 pub(super) fn flush_once(
     socket: &TcpStream,
     session: &mut ServerConnection,
+    has_room: bool,
     cx: &mut Context<'_>,
 ) -> io::Result<Poll<()>> {
-    match session.write_tls(&mut Sink { socket, cx }) {
+    let mut sink = Sink {
+        socket,
+        has_room,
+        cx,
+    };
+    match session.write_tls(&mut sink) {
         Ok(_) => Ok(Poll::Ready(())),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Poll::Pending),
         Err(error) => Err(error),
@@ -262,15 +273,24 @@ fn decrypt(
 /// A socket as rustls writes to one.
 struct Sink<'a, 'w, 'c> {
     socket: &'a TcpStream,
+    /// Its last send took all.
+    has_room: bool,
     cx: &'w mut Context<'c>,
 }
 
 impl Write for Sink<'_, '_, '_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        done(poll_send(self.socket, self.cx, data)?)
+        done(match self.has_room {
+            true => poll_send_at_once(self.socket, self.cx, data)?,
+            false => poll_send(self.socket, self.cx, data)?,
+        })
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Mostly it is one record.
+        if let [only] = pieces {
+            return self.write(only);
+        }
         done(poll_send_vectored(self.socket, self.cx, pieces)?)
     }
 

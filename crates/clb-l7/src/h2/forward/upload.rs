@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use clb_l4::io::poll_send;
+use clb_l4::io::{poll_send, poll_send_at_once};
 use http::HeaderMap;
 
 use super::super::fields::write_section;
@@ -57,7 +57,11 @@ impl Forward<'_> {
             let Some(rest @ [_, ..]) = ready.get(self.state.sent..) else {
                 break;
             };
-            match poll_send(self.attempt.backend, cx, rest) {
+            let sent = match self.order.has_been_sent {
+                true => poll_send(self.attempt.backend, cx, rest),
+                false => poll_send_at_once(self.attempt.backend, cx, rest),
+            };
+            match sent {
                 Ok(Poll::Ready(length)) => {
                     self.state.sent += length;
                     self.state.bytes_in += length as u64;
