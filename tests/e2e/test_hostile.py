@@ -13,7 +13,6 @@ import time
 
 import pytest
 
-from harness import prometheus
 from harness.api import raw_exchange
 from harness.attacks import ATTACKS
 from harness.certs import Authority
@@ -28,11 +27,6 @@ from harness.world import HOST, Busy, Keeping, World, ask_once
 MIB = 1 << 20
 BUDGET = 96 * MIB
 SECONDS = 1.5
-
-
-def metric(gateway, name, **labels):
-    samples, _ = prometheus.parse(gateway.admin("/metrics").body.decode())
-    return sum(value for sample, has, value in samples if sample == name and labels.items() <= has.items())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +57,7 @@ def test_others_are_served_and_memory_stays_within_its_budget(attacked, name):
     with Busy(keeping.ask) as busy:
         attack = subprocess.Popen(command, cwd=pathlib.Path(__file__).parent, stdout=subprocess.PIPE, text=True)
         while attack.poll() is None:
-            highest = max(highest, metric(gateway, "clb_memory_bytes"))
+            highest = max(highest, gateway.metric("clb_memory_bytes"))
             time.sleep(0.05)
         done = attack.communicate()[0]
         was = busy.count
@@ -73,7 +67,7 @@ def test_others_are_served_and_memory_stays_within_its_budget(attacked, name):
     assert not busy.failures, busy.failures
     assert busy.count > 5, f"{busy.count} requests of others"
     assert highest < BUDGET, f"{highest / MIB:.0f} MiB"
-    assert metric(gateway, "clb_panics_total") == 0
+    assert gateway.metric("clb_panics_total") == 0
     assert gateway.process.poll() is None
     for front in ("http", "tcp"):
         until(lambda front=front: socket.create_connection(world.front(front), timeout=5).close() is None, f"{front} is served")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import load, prometheus
+from harness import load
 from harness.api import Api
 from harness.certs import Authority
 from harness.datagrams import Client
@@ -20,13 +20,8 @@ from harness.world import HOST, Busy, Keeping, World, ask_once
 MIB = 1 << 20
 
 
-def metric(gateway, name, **labels):
-    samples, _ = prometheus.parse(gateway.admin("/metrics").body.decode())
-    return sum(value for sample, has, value in samples if sample == name and labels.items() <= has.items())
-
-
 def refused(gateway, reason):
-    return metric(gateway, "clb_refused_total", reason=reason)
+    return gateway.metric("clb_refused_total", reason=reason)
 
 
 @pytest.fixture
@@ -87,12 +82,12 @@ def test_memory_has_a_ceiling_below_which_old_work_goes_on(make_world, hold):
     """Clients that send much of a head and no end of it."""
     world = make_world({"timeouts": {"client_header": "600s"}})
     gateway = world.gateway
-    until(lambda: metric(gateway, "clb_memory_bytes") > 0, "memory is known")
-    limit = int(metric(gateway, "clb_memory_bytes")) + 24 * MIB
+    until(lambda: gateway.metric("clb_memory_bytes") > 0, "memory is known")
+    limit = int(gateway.metric("clb_memory_bytes")) + 24 * MIB
     gateway.config["limits"]["memory"] = str(limit)
     gateway.write_config()
     gateway.signal(1)
-    until(lambda: metric(gateway, "clb_memory_limit_bytes") == limit, "the limit holds")
+    until(lambda: gateway.metric("clb_memory_limit_bytes") == limit, "the limit holds")
     held = hold(world.front("tcp"), 2)
     keeping = Keeping(world.front("http"))
     keeping.ask()
@@ -118,13 +113,13 @@ def test_memory_has_a_ceiling_below_which_old_work_goes_on(make_world, hold):
         api = gateway.api()
         balancer, _ = api.create_load_balancer()
         api.done("DeleteLoadBalancers", {"loadBalancerIds": [balancer]})
-        assert metric(gateway, "clb_memory_bytes") < limit + 24 * MIB
+        assert gateway.metric("clb_memory_bytes") < limit + 24 * MIB
         assert "limits.memory is reached" in gateway.log()
     finally:
         for attacker in attackers:
             attacker.close()
     until(lambda: not is_refused(world.front("tcp")), "it takes connections again", 20)
-    until(lambda: metric(gateway, "clb_memory_bytes") < limit, "memory was given back", 20)
+    until(lambda: gateway.metric("clb_memory_bytes") < limit, "memory was given back", 20)
     ask_once(world.front("http"))
     keeping.close()
 

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness import prometheus, shapes
+from harness import shapes
 from harness.api import FAILED
 from harness.certs import Authority
 from harness.gateway import READER
@@ -208,8 +208,7 @@ def test_a_manual_redirect_and_back(gateway, api, shop, web):
         "httpHash": "wrr", "keep_time": 0, "targetuListenerId": shop.listener(ports[1]), "targetuLocationId": shop.rule(*pair[1]),
         "bAutoCreated": 0, "health": HEALTH,
     }  # fmt: skip
-    samples, _ = prometheus.parse(gateway.admin("/metrics").body.decode())
-    counted = [value for name, labels, value in samples if name == "clb_gateway_answers_total" and (labels.get("rule"), labels["status"]) == (rule, "302")]
+    counted = [value for name, labels, value in gateway.samples() if name == "clb_gateway_answers_total" and (labels.get("rule"), labels["status"]) == (rule, "302")]
     assert counted == [1]
 
     # Its backends stay bound, its url may change, and the target's too.

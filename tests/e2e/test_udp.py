@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import load, prometheus, shapes
+from harness import load, shapes
 from harness.api import FAILED
 from harness.datagrams import Client, Server, clients, who
 from harness.wait import until
@@ -50,11 +50,6 @@ def classic(gateway, api, servers, count, **listener):
     return balancer, made, (vip, own), port
 
 
-def metric(gateway, name, **labels):
-    samples, _ = prometheus.parse(gateway.admin("/metrics").body.decode())
-    return sum(value for sample, has, value in samples if sample == name and labels.items() <= has.items())
-
-
 def test_weights_are_exact_over_clients_and_each_keeps_its_server(gateway, api, servers):
     balancer, _, address, _ = classic(gateway, api, servers, 3)
     weights = {gateway.backend_address(number): weight for number, weight in ((1, 5), (2, 2), (3, 1))}
@@ -64,11 +59,11 @@ def test_weights_are_exact_over_clients_and_each_keeps_its_server(gateway, api, 
         assert collections.Counter(first) == {"s1": 100, "s2": 40, "s3": 20}
         for _ in range(3):
             assert [client.ask() for client in some] == first
-        assert metric(gateway, "clb_udp_sessions") == 160
-        assert metric(gateway, "clb_udp_received_datagrams_total") == metric(gateway, "clb_udp_sent_datagrams_total") == 640
-        assert metric(gateway, "clb_connections_active") == 160
+        assert gateway.metric("clb_udp_sessions") == 160
+        assert gateway.metric("clb_udp_received_datagrams_total") == gateway.metric("clb_udp_sent_datagrams_total") == 640
+        assert gateway.metric("clb_connections_active") == 160
     api.done("DeleteLoadBalancers", {"loadBalancerIds": [balancer]})
-    assert metric(gateway, "clb_udp_sessions") == metric(gateway, "clb_udp_sockets") == 0
+    assert gateway.metric("clb_udp_sessions") == gateway.metric("clb_udp_sockets") == 0
 
 
 def test_every_size_passes_whole(gateway, api, servers):
@@ -207,7 +202,7 @@ def test_limits_and_idle_time_hold_and_change_by_sighup(gateway, api, servers):
     gateway.write_config()
     gateway.signal(signal.SIGHUP)
     _, _, address, _ = classic(gateway, api, servers, 1)
-    refused = lambda: metric(gateway, "clb_refused_total", reason="udp_sessions")  # noqa: E731
+    refused = lambda: gateway.metric("clb_refused_total", reason="udp_sessions")  # noqa: E731
     with clients(address, 4) as some:
         assert [client.ask() for client in some[:3]] == ["s1"] * 3
         assert not some[3].is_answered() and refused() == 1
@@ -215,9 +210,9 @@ def test_limits_and_idle_time_hold_and_change_by_sighup(gateway, api, servers):
         gateway.config["timeouts"] = {"udp_idle": "50ms"}
         gateway.write_config()
         gateway.signal(signal.SIGHUP)
-        until(lambda: metric(gateway, "clb_udp_sessions") == 0, "they end")
+        until(lambda: gateway.metric("clb_udp_sessions") == 0, "they end")
         assert some[3].ask() == "s1"
-    until(lambda: metric(gateway, "clb_udp_sockets") == 0, "their sockets are closed")
+    until(lambda: gateway.metric("clb_udp_sockets") == 0, "their sockets are closed")
 
 
 def test_a_restart_and_a_kill_keep_the_listener(gateway, api, servers):

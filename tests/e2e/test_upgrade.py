@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness import load, prometheus
+from harness import load
 from harness.api import Api
 from harness.certs import Authority
 from harness.datagrams import Client, clients
@@ -112,8 +112,7 @@ def test_udp_sessions_go_on_with_the_same_socket(world):
             world.gateway.upgrade()
             assert [client.ask() for client in some] == before
         # An answer that comes later finds its client, too: to the port that the session had before.
-        samples, _ = prometheus.parse(world.gateway.admin("/metrics").body.decode())
-        assert sum(value for name, _, value in samples if name == "clb_udp_sessions") == 200
+        assert world.gateway.metric("clb_udp_sessions") == 200
 
 
 def test_datagrams_wait_in_the_sockets_meanwhile(world):
@@ -191,8 +190,7 @@ def test_health_is_known_from_the_start(new_gateway):
     until(lambda: "state=\"unhealthy\"" in gateway.log() or 'to="unhealthy"' in gateway.log(), "the dead one is unhealthy", 30)
     gateway.upgrade()
     api = gateway.api()
-    samples, _ = prometheus.parse(gateway.admin("/metrics").body.decode())
-    known = {has["backend"]: value for name, has, value in samples if name == "clb_backend_healthy"}
+    known = {has["backend"]: value for name, has, value in gateway.samples() if name == "clb_backend_healthy"}
     assert load.count((vip, front), 40) == {"b1": 20, "b2": 20}, known
 
 
@@ -342,6 +340,21 @@ def test_what_is_changed_later_is_free_at_once_although_the_old_one_drains(world
             socket.create_connection(world.front(name), timeout=5)
     again = api.create_http(world.balancer, world.ports["tcp"])
     assert again
+    assert old.wait(DRAIN + 10) == 0
+
+
+def test_a_request_under_way_in_the_old_one_keeps_no_port_open(world):
+    """Its connection lives in the old process, and with it what came by the listener; not the socket that listens."""
+    gateway = world.gateway
+    api = gateway.api()
+    with socket.create_connection(world.front("http"), timeout=5) as half:
+        half.sendall(f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\nhal".encode())
+        until(lambda: gateway.metric("clb_connections_active") == 1, "the request is under way")
+        old = gateway.upgrade()
+        api.done("DeleteForwardLBListener", {"loadBalancerId": world.balancer, "listenerId": world.http})
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(world.front("http"), timeout=5)
+        assert old.poll() is None, "it still drains"
     assert old.wait(DRAIN + 10) == 0
 
 

@@ -114,6 +114,10 @@ impl ServerTls {
         config.ticketer = Arc::<TicketKeys>::clone(&tickets);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        // One for each connection keeps as many at hand as a client has connections; who wants more
+        // may ask for them (RFC 9149).
+        config.send_tls13_tickets = 1;
+        config.max_tls13_tickets = 4;
         config.max_fragment_size = Some(RECORD_CONTENT + RECORD_HEADER);
         // All of them are good; the same for everybody is what auditors look for.
         config.ignore_client_order = true;

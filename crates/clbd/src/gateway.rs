@@ -322,7 +322,7 @@ async fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
     if let Some(mut heir) = heir {
         heir.come().await.context("upgrade")?;
         turned_true(&mut control.ready()).await;
-        heir.serving().context("upgrade")?;
+        heir.serving().await.context("upgrade")?;
         lock.sign().context("the lock of the state folder")?;
     }
     let (stop, stopping) = watch::channel(false);

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tomllib
 
+from . import prometheus
 from .api import Api, Key, NodeSdk, Sdk, raw_exchange
 from .backends import Farm
 from .claims import Claims
@@ -186,6 +187,15 @@ class Gateway:
             return raw_exchange(self.admin_address, head.encode(), timeout=timeout)
         except http.client.HTTPException as error:
             raise ConnectionError(str(error)) from error
+
+    def samples(self):
+        """Its metrics: (name, labels, value)."""
+        samples, _ = prometheus.parse(self.admin("/metrics").body.decode())
+        return samples
+
+    def metric(self, name, **labels):
+        """The sum over all samples of this name with these labels among theirs."""
+        return sum(value for sample, has, value in self.samples() if sample == name and labels.items() <= has.items())
 
     def signal(self, number):
         self.process.send_signal(number)

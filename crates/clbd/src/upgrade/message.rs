@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Raised when messages change so that an older program would take them for something else.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// First octet of a message that is rows of the access log; all others are JSON.
 const ROWS: u8 = 0;
@@ -54,6 +54,8 @@ pub(super) enum Handover {
     Sessions(ListenerId, usize, Vec<ToldSession>),
     /// Everything is there.
     Go,
+    /// The old process has no listening socket any more.
+    Closed,
 }
 
 /// From the new process to the old one.

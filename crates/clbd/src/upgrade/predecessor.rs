@@ -130,6 +130,13 @@ impl Attempt<'_> {
                 matches!(answer, Answer::Serving).then_some(())
             })
         })?;
+        // Not with the listeners, which live as long as connections that came by them do: a port that is
+        // given up meanwhile would go on to take connections, which nobody accepts.
+        for listener in &listeners {
+            listener.sockets.close();
+        }
+        // If it has gone by now, it was serving: nothing is left to go back to.
+        let _ = tell(&self.channel, &Handover::Closed, &[]);
         tracing::info!(took = ?stopped.elapsed(), "upgrade: it serves");
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clb_access_log::AccessLog;
@@ -18,6 +18,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::message::{Answer, Handover, PROTOCOL, Received, hear, tell};
 use super::program::{PREDECESSOR, is_successor};
+
+/// How long changes wait for the other process to close its copies of the listening sockets.
+const CLOSED: Duration = Duration::from_secs(5);
 
 /// What another process hands over to this one.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub struct Inheritance {
 pub struct Answers {
     channel: Channel,
     has_come: watch::Receiver<bool>,
+    has_closed: watch::Receiver<bool>,
 }
 
 impl Answers {
@@ -51,12 +55,21 @@ impl Answers {
         has_come.map(drop).context("nothing was handed over")
     }
 
-    /// What was handed over is served.
+    /// What was handed over is served. Returns when only this process listens.
     ///
     /// # Errors
     /// The other process has gone.
-    pub fn serving(&self) -> anyhow::Result<()> {
-        tell(&self.channel, &Answer::Serving, &[])
+    pub async fn serving(&mut self) -> anyhow::Result<()> {
+        tell(&self.channel, &Answer::Serving, &[])?;
+        // Else what is given up now would stay open. If it ends before it says so, it has none either;
+        // and one that says nothing is not waited for, as traffic does not depend on it.
+        let closed = self.has_closed.wait_for(|has_closed| *has_closed);
+        if tokio::time::timeout(CLOSED, closed).await.is_err() {
+            tracing::warn!(
+                "upgrade: the process that is replaced does not say that its sockets are closed"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -170,9 +183,11 @@ impl Inheritance {
         let (prepared, is_prepared) = oneshot::channel();
         let (go, went) = oneshot::channel();
         let (came, has_come) = watch::channel(false);
+        let (closed, has_closed) = watch::channel(false);
         let answers = Answers {
             channel: self.channel.try_clone()?,
             has_come,
+            has_closed,
         };
         let heir = Heir {
             channel: self.channel,
@@ -180,6 +195,7 @@ impl Inheritance {
             sessions: HashMap::new(),
             board: Arc::clone(board),
             access_log: Arc::clone(access_log),
+            has_closed: closed,
         };
         std::thread::Builder::new()
             .name("take-over".to_owned())
@@ -223,6 +239,7 @@ struct Heir {
     sessions: HashMap<(ListenerId, usize), UdpSessions>,
     board: Arc<Board>,
     access_log: Arc<AccessLog>,
+    has_closed: watch::Sender<bool>,
 }
 
 impl Heir {
@@ -247,6 +264,9 @@ impl Heir {
                 }
                 Received::Message(message, files) if go.is_some() => {
                     self.receive(message, files)?
+                }
+                Received::Message(Handover::Closed, _) => {
+                    self.has_closed.send_replace(true);
                 }
                 Received::Message(..) => bail!("something came after the end"),
                 Received::Rows(rows) => self.access_log.take_in(rows),
@@ -299,7 +319,8 @@ impl Heir {
             | Handover::Listeners(_)
             | Handover::Tickets(_)
             | Handover::Begin
-            | Handover::Go => {
+            | Handover::Go
+            | Handover::Closed => {
                 bail!("that was not expected any more");
             }
         }
