@@ -19,7 +19,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::io::{SCRATCH_BYTES, Stream, with_scratch};
+use crate::io::{SCRATCH_BYTES, Stream, wake_after_events, with_scratch};
 use crate::splice::Lent;
 
 /// Full buffers that one direction may move before other connections of the worker get their turn.
@@ -321,7 +321,7 @@ impl Direction {
             }
         }
         self.bulk = PATIENCE;
-        cx.waker().wake_by_ref();
+        wake_after_events(cx);
         Ok(moved)
     }
 

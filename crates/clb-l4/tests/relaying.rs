@@ -15,8 +15,8 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::{
-    PATIENCE, Plane, assert_reset, backend, echo, eventually, in_background, ping, read_to_end,
-    reset, serving_backend, settings,
+    PATIENCE, Plane, Served, assert_reset, backend, echo, eventually, in_background, ping,
+    read_to_end, reset, serving_backend, settings, watch_turns,
 };
 use tokio::io::Interest;
 
@@ -70,6 +70,35 @@ fn expect_noise(mut stream: TcpStream, seed: u64, blocks: usize) {
         assert!(got == wanted, "block {block} differs");
     }
     assert_eq!(stream.read(&mut got).unwrap(), 0);
+}
+
+/// A connection through which as much flows as the worker can move leaves others their events after
+/// each turn.
+#[test]
+fn a_bulky_connection_leaves_turns_to_others() {
+    let (listener, addr) = backend();
+    let served = Served::bind_of(1, &[(addr, 10)]);
+    let sender = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        while stream.write_all(&[7; MIB]).is_ok() {}
+    });
+    let mut stream = served.connect();
+    let receiver = std::thread::spawn(move || {
+        let mut block = vec![0; MIB];
+        for _ in 0..256 {
+            stream.read_exact(&mut block).unwrap();
+        }
+    });
+    let (mut before, mut most) = (0, 0);
+    watch_turns(&served, clb_l4::tcp::start, || {
+        let moved = served.listener.live.totals().bytes_out;
+        most = most.max(moved - before);
+        before = moved;
+        receiver.is_finished()
+    });
+    receiver.join().unwrap();
+    sender.join().unwrap();
+    assert!(most <= 3 * MIB as u64, "{most} octets went in one turn");
 }
 
 #[test]

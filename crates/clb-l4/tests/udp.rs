@@ -12,14 +12,13 @@ mod common;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clb_model::SessionExpire;
 use clb_net::udp::Batch;
 use clb_snapshot::MemberHealth::{Healthy, Off, Unhealthy};
-use clb_snapshot::{Board, PlaneSettings, Refusal, Stickiness, UdpDrop, UdpSettings};
-use common::{PATIENCE, Plane, Served, eventually, settings};
+use clb_snapshot::{PlaneSettings, Refusal, Stickiness, UdpDrop, UdpSettings};
+use common::{PATIENCE, Plane, Served, eventually, settings, watch_turns};
 
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -465,38 +464,21 @@ fn a_batch_to_several_backends_keeps_each_sessions_order() {
 #[test]
 fn a_flood_of_new_sessions_leaves_turns_to_others() {
     const CLIENTS: usize = 300;
-    let board = Arc::new(Board::new(1, settings(), 1_000));
     let (_backend, at_backend) = backend();
     let served = Served::bind_udp_of(1, &[(at_backend, 10)]);
     let clients: Vec<_> = (0..CLIENTS).map(|_| client(&served)).collect();
     for client in &clients {
         client.send(b"new").unwrap();
     }
-    board.publish(board.snapshot().insert(Arc::clone(&served.listener)));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    let mut most = 0;
-    runtime.block_on(async {
-        let worker = tokio::task::spawn_local(clb_l4::run_worker(
-            0,
-            Arc::clone(&board),
-            clb_l4::udp::start,
-        ));
-        let mut before = 0;
-        while before < CLIENTS as u64 {
-            // The runtime looks for events before this goes on.
-            tokio::task::yield_now().await;
-            let active = served.listener.live.active();
-            // The first batch is received before anyone knows what it brings.
-            if before > 0 {
-                most = most.max(active - before);
-            }
-            before = active;
+    let (mut before, mut most) = (0, 0);
+    watch_turns(&served, clb_l4::udp::start, || {
+        let active = served.listener.live.active();
+        // The first batch is received before anyone knows what it brings.
+        if before > 0 {
+            most = most.max(active - before);
         }
-        board.close();
-        worker.await.unwrap();
+        before = active;
+        active == CLIENTS as u64
     });
     assert!(most <= 4, "{most} sessions were begun in one turn");
 }

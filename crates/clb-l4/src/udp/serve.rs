@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::handover;
 use super::plane::{self, DropCount, Place, Plane, count_denied, now_ms};
 use super::sessions::Sessions;
+use crate::io::wake_after_events;
 use crate::worker::{ListenerCell, Running, Worker};
 
 /// Batches that one socket may have before others have their turn.
@@ -252,9 +253,7 @@ fn poll_batches(
             Err::<(), _>(io::ErrorKind::WouldBlock.into())
         });
     }
-    // Woken when the runtime has looked for events: a task that wakes itself at once has its next turns
-    // before anybody else's events are seen.
-    let _ = pin!(yield_now()).poll(cx);
+    wake_after_events(cx);
 }
 
 /// A datagram of a batch, and where it goes.

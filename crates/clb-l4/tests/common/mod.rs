@@ -108,6 +108,30 @@ impl Drop for Plane {
     }
 }
 
+/// Serves a listener on the one worker of a board, in this thread, until `is_over`; shows how it goes
+/// each time that the runtime has looked for events.
+pub fn watch_turns(
+    served: &Served,
+    start: impl Fn(&Worker, Arc<Listener>) -> std::io::Result<clb_l4::worker::Running> + 'static,
+    mut is_over: impl FnMut() -> bool,
+) {
+    let board = Arc::new(Board::new(1, settings(), 1_000));
+    board.publish(board.snapshot().insert(Arc::clone(&served.listener)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    runtime.block_on(async {
+        let running = clb_l4::run_worker(0, Arc::clone(&board), start);
+        let worker = tokio::task::spawn_local(running);
+        while !is_over() {
+            tokio::task::yield_now().await;
+        }
+        board.close();
+        worker.await.unwrap();
+    });
+}
+
 /// A listener and its members' live state.
 pub struct Served {
     pub listener: Arc<Listener>,
@@ -117,7 +141,12 @@ pub struct Served {
 
 impl Served {
     pub fn bind(members: &[(SocketAddr, i64)]) -> Self {
-        let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), WORKERS).unwrap();
+        Self::bind_of(WORKERS, members)
+    }
+
+    /// With sockets for this many workers.
+    pub fn bind_of(workers: usize, members: &[(SocketAddr, i64)]) -> Self {
+        let sockets = clb_net::bind_listeners((Ipv4Addr::LOCALHOST, 0).into(), workers).unwrap();
         let addr = sockets[0].local_addr().unwrap();
         Self::new(members, Protocol::Tcp, addr, ListenSockets::tcp(sockets))
     }

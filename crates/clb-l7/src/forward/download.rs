@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use clb_l4::io::{Stream as _, poll_recv, with_scratch};
+use clb_l4::io::{Stream as _, poll_recv, wake_after_events, with_scratch};
 
 use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN};
@@ -89,7 +89,7 @@ impl Forward<'_> {
                 return Ok(Poll::Pending);
             }
         }
-        cx.waker().wake_by_ref();
+        wake_after_events(cx);
         Ok(Poll::Pending)
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use clb_l4::io::{Stream as _, poll_send, poll_send_at_once, with_scratch};
+use clb_l4::io::{Stream as _, poll_send, poll_send_at_once, wake_after_events, with_scratch};
 
 use super::{End, Forward, READS_PER_TURN};
 use crate::body::BodyFault;
@@ -44,7 +44,7 @@ impl Forward<'_> {
         }
         // Its turn is over; what is left comes after the other connections.
         if !matches!(self.state.stage, Stage::Done | Stage::Broken) {
-            cx.waker().wake_by_ref();
+            wake_after_events(cx);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clb_access_log::Protocol as Spoken;
-use clb_l4::io::{Stream as _, poll_recv, with_scratch};
+use clb_l4::io::{Stream as _, poll_recv, wake_after_events, with_scratch};
 use clb_l4::worker::ListenerCell;
 use clb_snapshot::{Admission, HttpSettings, ServerTls};
 use h2::Reason;
@@ -253,7 +253,7 @@ impl Driver {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        cx.waker().wake_by_ref();
+        wake_after_events(cx);
         Poll::Pending
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use clb_l4::io::{poll_recv, poll_send, with_scratch};
+use clb_l4::io::{poll_recv, poll_send, wake_after_events, with_scratch};
 use clb_snapshot::Pool;
 use h2::Reason;
 
@@ -131,7 +131,7 @@ impl Relay<'_> {
                 Poll::Pending => return Ok(moved),
             }
         }
-        cx.waker().wake_by_ref();
+        wake_after_events(cx);
         Ok(moved)
     }
 
@@ -161,7 +161,7 @@ impl Relay<'_> {
             }
             self.to_client = data;
         }
-        cx.waker().wake_by_ref();
+        wake_after_events(cx);
         Ok(moved)
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use clb_l4::io::{poll_recv, with_scratch};
+use clb_l4::io::{poll_recv, wake_after_events, with_scratch};
 
 use super::super::fields::{head_length, response, trailers};
 use super::upload::Stage;
@@ -81,7 +81,7 @@ impl Forward<'_> {
                 return Ok(Poll::Pending);
             }
         }
-        cx.waker().wake_by_ref();
+        wake_after_events(cx);
         Ok(Poll::Pending)
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use clb_l4::io::{poll_send, poll_send_at_once};
+use clb_l4::io::{poll_send, poll_send_at_once, wake_after_events};
 use http::HeaderMap;
 
 use super::super::fields::write_section;
@@ -42,7 +42,7 @@ impl Forward<'_> {
         }
         // Its turn is over; what is left comes after the other streams.
         if !matches!(self.state.stage, Stage::Done | Stage::Broken) {
-            cx.waker().wake_by_ref();
+            wake_after_events(cx);
         }
         Ok(())
     }
