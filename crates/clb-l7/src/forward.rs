@@ -51,6 +51,12 @@ pub(crate) enum End {
     ClientFault(u16),
 }
 
+impl From<BadAnswer> for End {
+    fn from(error: BadAnswer) -> Self {
+        Self::NoAnswer(Failure::Bad(error))
+    }
+}
+
 /// What a complete answer leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Complete {

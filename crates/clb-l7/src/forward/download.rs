@@ -8,9 +8,8 @@ use clb_l4::io::{Stream as _, poll_recv, wake_after_events, with_scratch};
 use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN};
 use crate::http1::{
-    Answer, AnswerAdditions, AnswerBody, BadAnswer, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits,
-    Transfer, Version, check_status_line, parse_answer, parse_whole_answer, write_answer,
-    write_chunk, write_chunk_head, write_last_chunk,
+    Answer, AnswerAdditions, AnswerBody, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits, Transfer,
+    Version, read_answers, write_answer, write_chunk, write_chunk_head, write_last_chunk,
 };
 use crate::timers::Wait;
 
@@ -179,48 +178,19 @@ impl Forward<'_> {
             head: self.settings.response_head,
             fields: ANSWER_FIELDS,
         };
-        let mut used = 0;
-        let local = self.local;
+        let (local, to) = (self.local, self.order.answer_to);
+        let mut scanner = std::mem::take(&mut self.state.scanner);
         let mut fields = local.fields.borrow_mut();
-        while let Some(rest @ [_, ..]) = data.get(used..) {
-            if self.state.scanner.is_fresh()
-                && let Some(answer) =
-                    parse_whole_answer(rest, &limits, &mut fields, self.order.answer_to)
-            {
-                used += answer.head_length();
-                match self.take_answer(&answer)? {
-                    true => break,
-                    false => continue,
-                }
+        let take = |answer: &Answer<'_>| match answer.is_interim {
+            true => self.pass_interim(answer),
+            false => {
+                self.begin(answer);
+                Ok(())
             }
-            let found = self.state.scanner.scan(rest, &limits);
-            let length = match found.map_err(|fault| bad(fault.into()))? {
-                Some(length) => length,
-                None => {
-                    if let Some(line) = self.state.scanner.first_line(rest) {
-                        check_status_line(line).map_err(bad)?;
-                    }
-                    break;
-                }
-            };
-            self.state.scanner = Default::default();
-            let head = rest.get(..length).unwrap_or_default();
-            used += length;
-            let answer = parse_answer(head, &mut fields, self.order.answer_to).map_err(bad)?;
-            if self.take_answer(&answer)? {
-                break;
-            }
-        }
+        };
+        let used = read_answers(data, &mut scanner, &limits, &mut fields, to, take)?;
+        self.state.scanner = scanner;
         Ok(used)
-    }
-
-    /// Takes an answer; true for the final one.
-    fn take_answer(&mut self, answer: &Answer<'_>) -> Result<bool, End> {
-        match answer.is_interim {
-            true => self.pass_interim(answer)?,
-            false => self.begin(answer),
-        }
-        Ok(!answer.is_interim)
     }
 
     /// Interim answers go to clients that know them (RFC 9110 15.2).
@@ -499,8 +469,4 @@ fn reframe(
         }
     }
     Some((used, false))
-}
-
-fn bad(error: BadAnswer) -> End {
-    End::NoAnswer(Failure::Bad(error))
 }

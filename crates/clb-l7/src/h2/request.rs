@@ -114,19 +114,21 @@ fn write_fields(headers: &HeaderMap, out: &mut Vec<u8>) -> Result<usize, Fault> 
     if !headers.values().all(is_clean) {
         return Err(Fault::Malformed);
     }
-    let others = headers
-        .iter()
-        .filter(|(name, _)| !matches!(**name, HOST | COOKIE));
-    for (name, value) in others {
-        write_line(name.as_str().as_bytes(), value.as_bytes(), out);
+    let mut has_cookies = false;
+    for (name, value) in headers {
+        match *name {
+            HOST => {}
+            COOKIE => has_cookies = true,
+            _ => write_line(name.as_str().as_bytes(), value.as_bytes(), out),
+        }
     }
-    let mut separator: &[u8] = b"cookie: ";
-    for crumb in headers.get_all(COOKIE) {
-        out.extend_from_slice(separator);
-        out.extend_from_slice(crumb.as_bytes());
-        separator = b"; ";
-    }
-    if headers.contains_key(COOKIE) {
+    if has_cookies {
+        let mut separator: &[u8] = b"cookie: ";
+        for crumb in headers.get_all(COOKIE) {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(crumb.as_bytes());
+            separator = b"; ";
+        }
         out.extend_from_slice(b"\r\n");
     }
     Ok(headers.len())

@@ -243,6 +243,9 @@ impl Stream {
         let Some(name) = &self.shared.server_name else {
             return false;
         };
+        if host == name.as_bytes() {
+            return false;
+        }
         let host = String::from_utf8_lossy(host);
         !host.eq_ignore_ascii_case(name) && !self.shared.tls.covers(&host)
     }

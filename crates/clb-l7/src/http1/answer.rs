@@ -5,7 +5,7 @@ use super::framing::{Coding, Options, Version, content_length, transfer_encoding
 use super::method::{Method, MethodKind};
 use super::names::{Known, Names};
 use super::octets::{CRLF, decimal, first_control, from, part};
-use super::scan::{HeadError, HeadFault, HeadLimits};
+use super::scan::{HeadError, HeadFault, HeadLimits, HeadScanner};
 use super::upgrade::{UpgradeAsked, may_tunnel};
 
 /// What the answer is to: decides where it ends and what it may say.
@@ -230,6 +230,49 @@ pub fn parse_whole_answer<'a>(
     parse_at_start(data, limits.fields, fields, to)
         .ok()
         .filter(|answer| limits.hold(answer.fields_at, answer.head.len()))
+}
+
+/// Reads the heads at the start of `data`, which are what came since the last one that was whole: those of
+/// interim answers and that of the final one. Each is shown to `take`; gives how many octets they have.
+/// `scanner` remembers how far a head is that is not whole yet.
+///
+/// # Errors
+/// [`BadAnswer`], or what `take` says.
+pub(crate) fn read_answers<E: From<BadAnswer>>(
+    data: &[u8],
+    scanner: &mut HeadScanner,
+    limits: &HeadLimits,
+    fields: &mut Fields,
+    to: AnswerTo,
+    mut take: impl FnMut(&Answer<'_>) -> Result<(), E>,
+) -> Result<usize, E> {
+    let mut used = 0;
+    while let Some(rest @ [_, ..]) = data.get(used..) {
+        if scanner.is_fresh()
+            && let Some(answer) = parse_whole_answer(rest, limits, fields, to)
+        {
+            used += answer.head_length();
+            take(&answer)?;
+            match answer.is_interim {
+                true => continue,
+                false => break,
+            }
+        }
+        let Some(length) = scanner.scan(rest, limits).map_err(BadAnswer::from)? else {
+            if let Some(line) = scanner.first_line(rest) {
+                check_status_line(line)?;
+            }
+            break;
+        };
+        *scanner = HeadScanner::default();
+        used += length;
+        let answer = parse_answer(part(rest, 0, length), fields, to)?;
+        take(&answer)?;
+        if !answer.is_interim {
+            break;
+        }
+    }
+    Ok(used)
 }
 
 /// Parses the answer at the start of `data`, of at most `most` fields.

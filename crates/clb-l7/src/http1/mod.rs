@@ -28,6 +28,7 @@ mod upgrade;
 mod write_answer;
 mod write_request;
 
+pub(crate) use answer::read_answers;
 pub use answer::{
     Answer, AnswerBody, AnswerTo, BadAnswer, Transfer, check_status_line, parse_answer,
     parse_whole_answer,

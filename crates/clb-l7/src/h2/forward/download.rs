@@ -12,7 +12,7 @@ use super::{Forward, PIECES_PER_TURN, cut};
 use crate::forward::{Complete, End, Failure};
 use crate::http1::{
     Answer, AnswerAdditions, AnswerBody, BadAnswer, ChunkDecoder, ChunkPart, HeadLimits, Transfer,
-    Version, check_status_line, parse_answer,
+    Version, read_answers,
 };
 use crate::timers::Wait;
 
@@ -156,27 +156,15 @@ impl Forward<'_> {
             head: limit,
             fields: ANSWER_FIELDS,
         };
-        let mut used = 0;
-        while let Some(rest @ [_, ..]) = data.get(used..) {
-            let found = self.state.scanner.scan(rest, &limits);
-            let Some(length) = found.map_err(|fault| bad(fault.into()))? else {
-                if let Some(line) = self.state.scanner.first_line(rest) {
-                    check_status_line(line).map_err(bad)?;
-                }
-                break;
-            };
-            self.state.scanner = Default::default();
-            let head = rest.get(..length).unwrap_or_default();
-            used += length;
-            let local = self.attempt.local;
-            let mut fields = local.fields.borrow_mut();
-            let answer = parse_answer(head, &mut fields, self.order.answer_to).map_err(bad)?;
-            if !answer.is_interim {
-                self.begin(&answer)?;
-                break;
-            }
-            self.pass_interim(&answer)?;
-        }
+        let (local, to) = (self.attempt.local, self.order.answer_to);
+        let mut scanner = std::mem::take(&mut self.state.scanner);
+        let mut fields = local.fields.borrow_mut();
+        let take = |answer: &Answer<'_>| match answer.is_interim {
+            true => self.pass_interim(answer),
+            false => self.begin(answer),
+        };
+        let used = read_answers(data, &mut scanner, &limits, &mut fields, to, take)?;
+        self.state.scanner = scanner;
         Ok(used)
     }
 
@@ -215,7 +203,7 @@ impl Forward<'_> {
             transfer,
         };
         let made = response(answer, &additions, status, is_left_out);
-        made.map_err(|fault| bad(fault.into()))
+        made.map_err(|fault| BadAnswer::from(fault).into())
     }
 
     /// The final answer's head.
@@ -254,7 +242,7 @@ impl Forward<'_> {
         let mut proofs = answer.field(b"sec-websocket-accept");
         let wanted = self.stream.websocket_accept.as_deref().map(str::as_bytes);
         if wanted.is_none() || proofs.next() != wanted || proofs.next().is_some() {
-            return Err(bad(BadAnswer::Upgrade));
+            return Err(BadAnswer::Upgrade.into());
         }
         let made = self.made(answer, 200, Transfer::Chunked, is_proof)?;
         self.send_head(made, false)?;
@@ -390,8 +378,4 @@ fn unframe(decoder: &mut ChunkDecoder, data: &[u8], out: &mut Vec<u8>) -> Option
         }
     }
     Some((used, false))
-}
-
-fn bad(error: BadAnswer) -> End {
-    End::NoAnswer(Failure::Bad(error))
 }
