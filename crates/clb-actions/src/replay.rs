@@ -7,56 +7,19 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 /// How far a request's Timestamp may lie from the gateway's clock, in seconds, either way.
 pub const WINDOW_SECONDS: u64 = 7200;
 
-/// After how long what was seen of one Timestamp is packed.
+/// After how long what was seen of one minute of Timestamps is packed.
 const PACKED_AFTER_SECONDS: u64 = 60;
 
-/// What was seen of one Timestamp.
-#[derive(Debug)]
-enum Seen {
-    Growing(HashSet<u64, AsItIs>),
-    /// In order, without room for more.
-    Packed(Box<[u64]>),
-}
+/// Seconds whose Timestamps are packed together.
+const MINUTE: u64 = 60;
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self::Growing(HashSet::default())
-    }
-}
+/// What is left of a packed triple. A busy gateway remembers two hours of them, and shall not grow for
+/// two hours.
+type Short = [u8; 5];
 
-impl Seen {
-    fn len(&self) -> usize {
-        match self {
-            Self::Growing(seen) => seen.len(),
-            Self::Packed(seen) => seen.len(),
-        }
-    }
-
-    fn contains(&self, hash: u64) -> bool {
-        match self {
-            Self::Growing(seen) => seen.contains(&hash),
-            Self::Packed(seen) => seen.binary_search(&hash).is_ok(),
-        }
-    }
-
-    /// Whether it is new.
-    fn insert(&mut self, hash: u64) -> bool {
-        if let Self::Packed(seen) = self {
-            *self = Self::Growing(seen.iter().copied().collect());
-        }
-        match self {
-            Self::Growing(seen) => seen.insert(hash),
-            Self::Packed(_) => false,
-        }
-    }
-
-    fn pack(&mut self) {
-        if let Self::Growing(seen) = self {
-            let mut seen: Vec<u64> = seen.drain().collect();
-            seen.sort_unstable();
-            *self = Self::Packed(seen.into());
-        }
-    }
+fn short(hash: u64) -> Short {
+    let [first, second, third, fourth, fifth, ..] = hash.to_be_bytes();
+    [first, second, third, fourth, fifth]
 }
 
 /// For what is a hash already.
@@ -90,14 +53,19 @@ pub(crate) fn in_window(timestamp: u64, now: u64) -> bool {
 /// The triples (SecretId, Timestamp, Nonce) that were seen, by Timestamp, so that those whose
 /// Timestamp has left the window are dropped in one go.
 ///
-/// A triple is remembered as a hash of 64 bits under a key of this process: of a million that are
-/// remembered, one new request in 2^44 would be taken for a replay.
+/// A triple is remembered as a hash of 64 bits under a key of this process, and of 40 bits from a
+/// minute or two after its Timestamp on. So a request that is not older than that is taken for a
+/// replay by mistake once in 2^57 times, with a hundred others in its second; an older one once in
+/// 2^27 times.
 #[derive(Debug, Default)]
 pub(crate) struct ReplayMemory {
-    by_timestamp: BTreeMap<u64, Seen>,
+    /// By Timestamp.
+    recent: BTreeMap<u64, HashSet<u64, AsItIs>>,
+    /// By minute, in order.
+    packed: BTreeMap<u64, Box<[Short]>>,
     hasher: RandomState,
     count: usize,
-    /// Those with a smaller Timestamp are packed.
+    /// Those with a smaller Timestamp are packed, but for some that came late.
     packed_before: u64,
     /// Triples with a smaller Timestamp have been dropped. Should the clock be set back, they
     /// would be inside the window again and nobody would know them.
@@ -105,12 +73,18 @@ pub(crate) struct ReplayMemory {
 }
 
 impl ReplayMemory {
-    /// Drops what has left the window at `now` (Unix seconds).
+    /// Drops what has left the window at `now` (Unix seconds); of what is packed, whole minutes.
     pub(crate) fn forget_expired(&mut self, now: u64) {
         self.pack(now);
         let oldest = now.saturating_sub(WINDOW_SECONDS);
-        while let Some(entry) = self.by_timestamp.first_entry() {
+        while let Some(entry) = self.recent.first_entry() {
             if *entry.key() >= oldest {
+                break;
+            }
+            self.count -= entry.remove().len();
+        }
+        while let Some(entry) = self.packed.first_entry() {
+            if entry.key().saturating_add(1).saturating_mul(MINUTE) > oldest {
                 break;
             }
             self.count -= entry.remove().len();
@@ -125,23 +99,44 @@ impl ReplayMemory {
 
     /// Packs what is some time old: hardly anything more comes with such a Timestamp.
     fn pack(&mut self, now: u64) {
-        let before = now.saturating_sub(PACKED_AFTER_SECONDS);
-        if before > self.packed_before {
-            let old = self.by_timestamp.range_mut(self.packed_before..before);
-            old.for_each(|(_, seen)| seen.pack());
-            self.packed_before = before;
+        let before = now.saturating_sub(PACKED_AFTER_SECONDS) / MINUTE * MINUTE;
+        if before <= self.packed_before {
+            return;
+        }
+        self.packed_before = before;
+        let newer = self.recent.split_off(&before);
+        let mut minutes: BTreeMap<u64, Vec<Short>> = BTreeMap::new();
+        for (timestamp, seen) in std::mem::replace(&mut self.recent, newer) {
+            self.count -= seen.len();
+            let minute = minutes.entry(timestamp / MINUTE).or_default();
+            minute.extend(seen.into_iter().map(short));
+        }
+        for (minute, mut seen) in minutes {
+            if let Some(earlier) = self.packed.remove(&minute) {
+                self.count -= earlier.len();
+                seen.extend(earlier);
+            }
+            seen.sort_unstable();
+            seen.dedup();
+            self.count += seen.len();
+            self.packed.insert(minute, seen.into());
         }
     }
 
     pub(crate) fn contains(&self, secret_id: &str, timestamp: u64, nonce: u64) -> bool {
+        if self.has_forgotten(timestamp) {
+            return false;
+        }
         let hash = self.hasher.hash_one((secret_id, timestamp, nonce));
-        let seen = self.by_timestamp.get(&timestamp);
-        seen.is_some_and(|seen| seen.contains(hash))
+        let recent = self.recent.get(&timestamp);
+        let packed = self.packed.get(&(timestamp / MINUTE));
+        recent.is_some_and(|seen| seen.contains(&hash))
+            || packed.is_some_and(|seen| seen.binary_search(&short(hash)).is_ok())
     }
 
     pub(crate) fn insert(&mut self, secret_id: &str, timestamp: u64, nonce: u64) {
         let hash = self.hasher.hash_one((secret_id, timestamp, nonce));
-        let is_new = self.by_timestamp.entry(timestamp).or_default().insert(hash);
+        let is_new = self.recent.entry(timestamp).or_default().insert(hash);
         self.count += usize::from(is_new);
     }
 
@@ -179,7 +174,26 @@ mod tests {
         assert!(!memory.contains(id, 10_000, 1));
         assert!(memory.has_forgotten(10_000));
         assert!(!memory.has_forgotten(10_001));
+        // It was packed, and its minute goes as a whole.
+        memory.forget_expired(17_220);
         assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn what_comes_late_is_packed_with_its_minute() {
+        let mut memory = ReplayMemory::default();
+        memory.insert("AKID", 10_000, 1);
+        memory.forget_expired(10_200);
+        for (nonce, now) in [(2, 10_200), (3, 10_260)] {
+            assert!(!memory.contains("AKID", 10_000, nonce));
+            memory.insert("AKID", 10_000, nonce);
+            assert!(memory.contains("AKID", 10_000, nonce));
+            memory.forget_expired(now);
+        }
+        memory.forget_expired(10_400);
+        assert!((1..=3).all(|nonce| memory.contains("AKID", 10_000, nonce)));
+        assert!(memory.recent.is_empty());
+        assert_eq!((memory.len(), memory.packed.len()), (3, 1));
     }
 
     #[test]
@@ -204,19 +218,23 @@ mod tests {
             let mut all = HashSet::new();
             for (timestamp, nonce, now) in steps {
                 memory.insert(id, timestamp, nonce);
-                prop_assert!(memory.contains(id, timestamp, nonce));
                 all.insert((timestamp, nonce));
                 memory.forget_expired(now);
                 all.retain(|(timestamp, _)| timestamp + WINDOW_SECONDS >= now);
                 for (timestamp, nonce) in &all {
-                    prop_assert!(memory.contains(id, *timestamp, *nonce));
+                    let is_known = !memory.has_forgotten(*timestamp);
+                    prop_assert_eq!(memory.contains(id, *timestamp, *nonce), is_known);
                     // Packed or not, nothing else is taken for it.
                     prop_assert_eq!(memory.contains(id, *timestamp, nonce + 4), false);
                 }
-                prop_assert_eq!(memory.len(), all.len());
-                let stored: usize = memory.by_timestamp.values().map(Seen::len).sum();
+                let stored = memory.recent.values().map(HashSet::len).sum::<usize>()
+                    + memory.packed.values().map(|seen| seen.len()).sum::<usize>();
                 prop_assert_eq!(memory.len(), stored);
-                prop_assert!(memory.by_timestamp.keys().all(|kept| kept + WINDOW_SECONDS >= now));
+                prop_assert!(memory.len() >= all.len());
+                // Nothing stays longer than its minute.
+                let oldest = now.saturating_sub(WINDOW_SECONDS);
+                prop_assert!(memory.recent.keys().all(|kept| *kept >= oldest));
+                prop_assert!(memory.packed.keys().all(|minute| (minute + 1) * MINUTE > oldest));
             }
         }
     }
