@@ -13,13 +13,39 @@ const PACKED_AFTER_SECONDS: u64 = 60;
 /// Seconds whose Timestamps are packed together.
 const MINUTE: u64 = 60;
 
-/// What is left of a packed triple. A busy gateway remembers two hours of them, and shall not grow for
-/// two hours.
+/// What is left of a packed triple: the second of its minute, and 34 bits of its hash. A busy gateway
+/// remembers two hours of them, and shall not grow for two hours.
 type Short = [u8; 5];
 
-fn short(hash: u64) -> Short {
-    let [first, second, third, fourth, fifth, ..] = hash.to_be_bytes();
-    [first, second, third, fourth, fifth]
+fn short(timestamp: u64, hash: u64) -> Short {
+    let value = (timestamp % MINUTE) << 34 | hash >> 30;
+    let [_, _, _, short @ ..] = value.to_be_bytes();
+    short
+}
+
+/// The triples of a minute.
+#[derive(Debug, Default)]
+struct Packed {
+    /// In order, so those of one second are together.
+    seen: Box<[Short]>,
+    /// So many of them, the first ones, have left the window.
+    gone: usize,
+}
+
+impl Packed {
+    /// Those that are remembered.
+    fn rest(&self) -> &[Short] {
+        self.seen.get(self.gone..).unwrap_or_default()
+    }
+
+    /// Forgets those before this second of the minute; how many.
+    fn forget_before(&mut self, second: u64) -> usize {
+        let first = short(second, 0);
+        let gone = self.seen.partition_point(|seen| *seen < first);
+        let more = gone.saturating_sub(self.gone);
+        self.gone += more;
+        more
+    }
 }
 
 /// For what is a hash already.
@@ -53,7 +79,7 @@ pub(crate) fn in_window(timestamp: u64, now: u64) -> bool {
 /// The triples (SecretId, Timestamp, Nonce) that were seen, by Timestamp, so that those whose
 /// Timestamp has left the window are dropped in one go.
 ///
-/// A triple is remembered as a hash of 64 bits under a key of this process, and of 40 bits from a
+/// A triple is remembered as a hash of 64 bits under a key of this process, and of 34 bits from a
 /// minute or two after its Timestamp on. So a request that is not older than that is taken for a
 /// replay by mistake once in 2^57 times, with a hundred others in its second; an older one once in
 /// 2^27 times.
@@ -61,8 +87,8 @@ pub(crate) fn in_window(timestamp: u64, now: u64) -> bool {
 pub(crate) struct ReplayMemory {
     /// By Timestamp.
     recent: BTreeMap<u64, HashSet<u64, AsItIs>>,
-    /// By minute, in order.
-    packed: BTreeMap<u64, Box<[Short]>>,
+    /// By minute.
+    packed: BTreeMap<u64, Packed>,
     hasher: RandomState,
     count: usize,
     /// Those with a smaller Timestamp are packed, but for some that came late.
@@ -73,7 +99,7 @@ pub(crate) struct ReplayMemory {
 }
 
 impl ReplayMemory {
-    /// Drops what has left the window at `now` (Unix seconds); of what is packed, whole minutes.
+    /// Drops what has left the window at `now` (Unix seconds).
     pub(crate) fn forget_expired(&mut self, now: u64) {
         self.pack(now);
         let oldest = now.saturating_sub(WINDOW_SECONDS);
@@ -83,11 +109,15 @@ impl ReplayMemory {
             }
             self.count -= entry.remove().len();
         }
+        let minute = oldest / MINUTE;
         while let Some(entry) = self.packed.first_entry() {
-            if entry.key().saturating_add(1).saturating_mul(MINUTE) > oldest {
+            if *entry.key() >= minute {
                 break;
             }
-            self.count -= entry.remove().len();
+            self.count -= entry.remove().rest().len();
+        }
+        if let Some(packed) = self.packed.get_mut(&minute) {
+            self.count -= packed.forget_before(oldest % MINUTE);
         }
         self.forgotten_before = self.forgotten_before.max(oldest);
     }
@@ -109,17 +139,17 @@ impl ReplayMemory {
         for (timestamp, seen) in std::mem::replace(&mut self.recent, newer) {
             self.count -= seen.len();
             let minute = minutes.entry(timestamp / MINUTE).or_default();
-            minute.extend(seen.into_iter().map(short));
+            minute.extend(seen.into_iter().map(|hash| short(timestamp, hash)));
         }
         for (minute, mut seen) in minutes {
-            if let Some(earlier) = self.packed.remove(&minute) {
-                self.count -= earlier.len();
-                seen.extend(earlier);
-            }
+            let earlier = self.packed.remove(&minute).unwrap_or_default();
+            self.count -= earlier.rest().len();
+            seen.extend(earlier.rest());
             seen.sort_unstable();
             seen.dedup();
             self.count += seen.len();
-            self.packed.insert(minute, seen.into());
+            let seen = seen.into();
+            self.packed.insert(minute, Packed { seen, gone: 0 });
         }
     }
 
@@ -131,7 +161,10 @@ impl ReplayMemory {
         let recent = self.recent.get(&timestamp);
         let packed = self.packed.get(&(timestamp / MINUTE));
         recent.is_some_and(|seen| seen.contains(&hash))
-            || packed.is_some_and(|seen| seen.binary_search(&short(hash)).is_ok())
+            || packed.is_some_and(|packed| {
+                let short = short(timestamp, hash);
+                packed.rest().binary_search(&short).is_ok()
+            })
     }
 
     pub(crate) fn insert(&mut self, secret_id: &str, timestamp: u64, nonce: u64) {
@@ -174,8 +207,6 @@ mod tests {
         assert!(!memory.contains(id, 10_000, 1));
         assert!(memory.has_forgotten(10_000));
         assert!(!memory.has_forgotten(10_001));
-        // It was packed, and its minute goes as a whole.
-        memory.forget_expired(17_220);
         assert_eq!(memory.len(), 0);
     }
 
@@ -228,13 +259,12 @@ mod tests {
                     prop_assert_eq!(memory.contains(id, *timestamp, nonce + 4), false);
                 }
                 let stored = memory.recent.values().map(HashSet::len).sum::<usize>()
-                    + memory.packed.values().map(|seen| seen.len()).sum::<usize>();
+                    + memory.packed.values().map(|packed| packed.rest().len()).sum::<usize>();
                 prop_assert_eq!(memory.len(), stored);
-                prop_assert!(memory.len() >= all.len());
-                // Nothing stays longer than its minute.
                 let oldest = now.saturating_sub(WINDOW_SECONDS);
                 prop_assert!(memory.recent.keys().all(|kept| *kept >= oldest));
                 prop_assert!(memory.packed.keys().all(|minute| (minute + 1) * MINUTE > oldest));
+                prop_assert!(memory.len() >= all.len());
             }
         }
     }
