@@ -1,6 +1,7 @@
 //! What the connections of one worker share.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,16 +12,19 @@ use clb_routing::Scratch;
 use clb_snapshot::{Board, HttpSettings};
 use rand::Rng as _;
 use rand::rngs::SmallRng;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::http1::Fields;
 use crate::http1::date::imf_fixdate;
 use crate::idle::Idle;
+use crate::timers::Timers;
 use crate::tls::Handshakes;
 
 /// Buffers that are kept for the next request: two for each of 128 in flight.
 const SPARE_BUFFERS: usize = 256;
-/// Larger ones are given back to the allocator.
+/// Timers that are kept for the next stream.
+const SPARE_TIMERS: usize = 128;
+/// Larger buffers are given back to the allocator.
 const SPARE_CAPACITY: usize = 16 * 1024;
 /// Octets that a request's id has: 128 bits in hexadecimal.
 pub(crate) const ID_OCTETS: usize = 32;
@@ -58,6 +62,8 @@ pub(crate) struct Local {
     /// Buffers for routing.
     pub(crate) routing: RefCell<Scratch>,
     spare: RefCell<Vec<Vec<u8>>>,
+    /// Timers of the runtime that nobody needs now.
+    sleeps: RefCell<Vec<Pin<Box<Sleep>>>>,
     ids: RefCell<SmallRng>,
     /// The clock as it was read last, see [`tick`](Self::tick).
     now: Cell<Instant>,
@@ -96,6 +102,7 @@ impl Local {
                 fields: RefCell::default(),
                 routing: RefCell::new(Scratch::new()),
                 spare: RefCell::default(),
+                sleeps: RefCell::default(),
                 ids: RefCell::new(rand::make_rng()),
                 now: Cell::new(now),
                 date: Cell::new((now, [b' '; 29])),
@@ -160,6 +167,21 @@ impl Local {
         {
             buffer.clear();
             spare.push(buffer);
+        }
+    }
+
+    /// Nothing is waited for yet.
+    pub(crate) fn timers(&self) -> Timers {
+        Timers::with(self.sleeps.borrow_mut().pop())
+    }
+
+    /// Keeps the runtime's timer for later.
+    pub(crate) fn give_back_timers(&self, timers: Timers) {
+        let mut spare = self.sleeps.borrow_mut();
+        if let Some(sleep) = timers.leave()
+            && spare.len() < SPARE_TIMERS
+        {
+            spare.push(sleep);
         }
     }
 

@@ -40,6 +40,21 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
+    /// With the runtime's timer that others have [left](Self::leave), if there is one. It may still
+    /// be set to another time and know another task, which [`poll_overdue`](Self::poll_overdue) sees
+    /// to: making one anew costs more than all else here.
+    pub(crate) fn with(sleep: Option<Pin<Box<Sleep>>>) -> Self {
+        Self {
+            sleep,
+            ..Self::default()
+        }
+    }
+
+    /// The runtime's timer, for others.
+    pub(crate) fn leave(self) -> Option<Pin<Box<Sleep>>> {
+        self.sleep
+    }
+
     /// Sets a deadline; `None`, a time beyond what the clock can express, is never.
     pub(crate) fn set(&mut self, wait: Wait, due: Option<Instant>) {
         if let Some(slot) = self.due.get_mut(wait as usize) {
@@ -180,6 +195,27 @@ mod tests {
         timers.set(Wait::BackendRead, start.checked_add(seconds(2)));
         let wait = poll_fn(|cx| timers.poll_overdue(cx)).await;
         assert_eq!((wait, start.elapsed().as_secs()), (Wait::BackendRead, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_others_left_wakes_its_new_task() {
+        // Seconds until: the other's deadline, it is taken over, its new deadline from there.
+        for (left, passed, due) in [(5, 0, 9), (5, 0, 2), (5, 5, 3), (5, 8, 3), (60, 1, 1)] {
+            let mut others = Timers::default();
+            others.set(Wait::ClientRead, Instant::now().checked_add(seconds(left)));
+            let polling = async move {
+                poll_fn(|cx| Poll::Ready(others.poll_overdue(cx).is_pending())).await;
+                others
+            };
+            let others = tokio::spawn(polling).await.unwrap();
+            tokio::time::advance(seconds(passed)).await;
+            let start = Instant::now();
+            let mut timers = Timers::with(others.leave());
+            timers.set(Wait::BackendRead, start.checked_add(seconds(due)));
+            let wait = poll_fn(|cx| timers.poll_overdue(cx)).await;
+            let told = (wait, start.elapsed().as_secs());
+            assert_eq!(told, (Wait::BackendRead, due), "{left} {passed} {due}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

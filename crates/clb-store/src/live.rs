@@ -10,6 +10,9 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::StoreError;
 
+/// The most memory of SQLite's page cache, in KiB.
+const CACHE_KIB: i32 = 256;
+
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS health (
         pool TEXT NOT NULL,
@@ -70,6 +73,7 @@ impl LiveStore {
         connection.busy_timeout(Duration::from_secs(1))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "OFF")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.execute_batch(SCHEMA)?;
         Ok(connection)
     }

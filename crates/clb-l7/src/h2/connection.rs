@@ -15,12 +15,12 @@ use clb_l4::worker::ListenerCell;
 use clb_snapshot::{Admission, HttpSettings, ServerTls};
 use h2::Reason;
 use h2::server::{Builder, Connection};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::gathered::Gathered;
 use super::io::{Io, turned};
-use super::stream::{self, Done};
+use super::stream;
+use super::tasks::Tasks;
 use super::turn::EndOfTurn;
 use crate::client::Client;
 use crate::connection::Arrival;
@@ -168,7 +168,7 @@ enum Phase {
 struct Driver {
     connection: Connection<Io, Bytes>,
     shared: Rc<Shared>,
-    streams: JoinSet<Done>,
+    streams: Tasks,
     phase: Phase,
     /// What the client has done that ends the connection.
     fault: Rc<Cell<Option<Reason>>>,
@@ -176,7 +176,6 @@ struct Driver {
     turn: EndOfTurn,
     /// When the phase ends.
     timer: Pin<Box<Sleep>>,
-    cancelled: u32,
 }
 
 impl Driver {
@@ -189,13 +188,12 @@ impl Driver {
         Self {
             connection,
             shared,
-            streams: JoinSet::new(),
+            streams: Tasks::default(),
             phase: Phase::Busy,
             fault,
             gathered,
             turn: EndOfTurn::default(),
             timer: Box::pin(sleep_until(Instant::now())),
-            cancelled: 0,
         }
     }
 
@@ -210,7 +208,8 @@ impl Driver {
             return Poll::Pending;
         }
         self.shared.local().tick();
-        self.poll_ended(cx);
+        self.streams.wake(cx);
+        self.check_cancelled();
         let streams = self.poll_streams(cx);
         // Those that have answered in this turn share a send, and as far as they fit a record.
         if let Err(error) = self.gathered.poll_flush(cx) {
@@ -267,24 +266,17 @@ impl Driver {
         if self.streams.len() >= limit.saturating_mul(2) {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
-        let task = Rc::new(Cell::new(None));
-        let served = stream::serve(Rc::clone(&self.shared), Rc::clone(&task), request, respond);
-        task.set(Some(self.streams.spawn_local(served)));
+        let shared = Rc::clone(&self.shared);
+        self.streams
+            .spawn(|place| stream::serve(shared, place, request, respond));
         if self.phase == Phase::Idle {
             self.phase = Phase::Busy;
         }
     }
 
-    /// Takes note of the streams that have ended.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
-            match ended {
-                Ok(Done::Cancelled) => self.cancelled += 1,
-                // Another was the end of a member's drain.
-                _ => self.cancelled = self.cancelled.saturating_sub(1),
-            }
-        }
-        if self.cancelled > CANCELLED && self.phase != Phase::Over {
+    /// A client that cancels what it has asked for, again and again, is given up.
+    fn check_cancelled(&mut self) {
+        if self.streams.cancelled() > CANCELLED && self.phase != Phase::Over {
             tracing::debug!(peer = %self.shared.arrival.peer, "streams cancelled all the time");
             // Written when the connection is polled, which is next.
             self.give_up(Reason::ENHANCE_YOUR_CALM);

@@ -1,12 +1,9 @@
 //! Fields of HTTP/1 as those of HTTP/2 and the other way round.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION, VIA};
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::http1::{Answer, AnswerAdditions, FieldFault, for_each_field};
-
-/// The most fields that an answer gets here.
-const ADDED: usize = 4;
+use crate::http1::{Answer, AnswerAdditions, FieldFault, Known, for_each_field};
 
 /// An answer's head as an HTTP/2 client gets it, with `status` in place of its own. Names that
 /// `is_left_out` knows are left out.
@@ -21,13 +18,20 @@ pub(super) fn response(
 ) -> Result<Response<()>, FieldFault> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).map_err(|_| FieldFault::Value)?;
-    let fields = answer.fields.list.len().saturating_add(ADDED);
+    let own = [
+        !answer.names.contains(Known::Date),
+        additions.set_cookie.is_some(),
+        additions.via,
+    ];
+    let own = own.into_iter().filter(|&is| is).count();
+    let fields = answer.fields.list.len().saturating_add(own);
     let reserved = response.headers_mut().try_reserve(fields);
     reserved.map_err(|_| FieldFault::Value)?;
     let mut result = Ok(());
-    for_each_field(answer, additions, |name, value| {
+    for_each_field(answer, additions, |known, name, value| {
         if result.is_ok() && !is_left_out(name) {
-            result = push(response.headers_mut(), name, value);
+            let name = frequent(known).map_or_else(|| name_of(name), Ok);
+            result = name.and_then(|name| push(response.headers_mut(), name, value));
         }
     });
     result.map(|()| response)
@@ -56,14 +60,29 @@ pub(super) fn trailers(lines: &[u8]) -> Result<HeaderMap, FieldFault> {
         };
         let (name, value) = line.split_at_checked(colon).unwrap_or_default();
         let value = value.strip_prefix(b":").unwrap_or_default();
-        push(&mut map, name, value.trim_ascii())?;
+        push(&mut map, name_of(name)?, value.trim_ascii())?;
     }
     Ok(map)
 }
 
-fn push(map: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), FieldFault> {
-    // Names become lower-case here (RFC 9113, section 8.2.1).
-    let name = HeaderName::from_bytes(name).map_err(|_| FieldFault::Name)?;
+/// Names that most answers have, which need not be found by their octets once more.
+fn frequent(known: Known) -> Option<HeaderName> {
+    match known {
+        Known::ContentLength => Some(CONTENT_LENGTH),
+        Known::ContentType => Some(CONTENT_TYPE),
+        Known::Date => Some(DATE),
+        Known::Location => Some(LOCATION),
+        Known::Via => Some(VIA),
+        _ => None,
+    }
+}
+
+/// Names become lower-case here (RFC 9113, section 8.2.1).
+fn name_of(name: &[u8]) -> Result<HeaderName, FieldFault> {
+    HeaderName::from_bytes(name).map_err(|_| FieldFault::Name)
+}
+
+fn push(map: &mut HeaderMap, name: HeaderName, value: &[u8]) -> Result<(), FieldFault> {
     let value = HeaderValue::from_bytes(value).map_err(|_| FieldFault::Value)?;
     let pushed = map.try_append(name, value);
     pushed.map(|_| ()).map_err(|_| FieldFault::Value)
@@ -78,7 +97,7 @@ pub(super) fn write_section(map: &HeaderMap, out: &mut Vec<u8>) {
 }
 
 /// Appends one line.
-pub(super) fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -1,6 +1,8 @@
 use http::Request;
+use proptest::prelude::*;
 
 use super::*;
+use crate::http1::{Scheme, parse_request_over, parse_written_request};
 
 const LIMITS: Limits = Limits {
     line: 100,
@@ -16,10 +18,15 @@ fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> Parts {
 }
 
 fn head(parts: &Parts, has_body: bool) -> Result<String, Fault> {
-    let mut out = Vec::new();
+    written(parts, has_body).map(|(head, _)| String::from_utf8(head).unwrap())
+}
+
+/// The head, and where its fields are.
+fn written(parts: &Parts, has_body: bool) -> Result<(Vec<u8>, Fields), Fault> {
+    let (mut fields, mut out) = (Fields::default(), Vec::new());
     let key = (parts.method == Method::CONNECT).then_some("key");
-    write_head(parts, "https", has_body, key, LIMITS, &mut out)?;
-    Ok(String::from_utf8(out).unwrap())
+    write_head(parts, "https", has_body, key, LIMITS, &mut fields, &mut out)?;
+    Ok((out, fields))
 }
 
 #[test]
@@ -109,4 +116,68 @@ fn connect_opens_no_tunnel_but_to_a_websocket() {
     );
     extended.extensions.insert(Protocol::from_static("tcp"));
     assert_eq!(head(&extended, true), Err(Refusal::Connect.into()));
+}
+
+/// Names that mean something in a request, their look-alikes, and others.
+fn names() -> impl Strategy<Value = String> {
+    const KNOWN: &[&str] = &[
+        "host",
+        "cookie",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "te",
+        "upgrade",
+        "expect",
+        "max-forwards",
+        "content_length",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-request-id",
+        "x-ssl-client-cert",
+        "traceparent",
+        "range",
+    ];
+    prop_oneof![
+        prop::sample::select(KNOWN).prop_map(str::to_owned),
+        "[a-z0-9!#$%&'*+.^_`|~-]{1,30}",
+    ]
+}
+
+/// What a value may be in HTTP/2, and what some fields say.
+fn values() -> impl Strategy<Value = Vec<u8>> {
+    const SAID: &[&str] = &["a", "", "trailers", "close", "x-forwarded-for, range", "5"];
+    prop_oneof![
+        prop::sample::select(SAID).prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(
+            prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8],
+            0..40
+        )
+        .prop_map(|octets| octets.trim_ascii().to_vec()),
+    ]
+}
+
+proptest! {
+    /// Whoever reads the head finds the same as whoever has written it.
+    #[test]
+    fn a_written_head_is_read_as_it_was_written(
+        method in prop::sample::select(&["GET", "PUT", "OPTIONS", "TRACE"][..]),
+        path in "/[a-z%?0-9]{0,12}",
+        lines in prop::collection::vec((names(), values()), 0..8),
+        has_body: bool,
+    ) {
+        let mut request = Request::builder().method(method).uri(format!("https://a{path}"));
+        for (name, value) in &lines {
+            request = request.header(name, value.as_slice());
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        let Ok((head, mut written)) = written(&parts, has_body) else {
+            return Ok(());
+        };
+        let mut read = Fields::default();
+        let parsed = parse_request_over(Scheme::Https, &head, &mut read);
+        let parsed = format!("{parsed:?}");
+        let known = parse_written_request(Scheme::Https, &head, &mut written);
+        prop_assert_eq!(format!("{known:?}"), parsed);
+    }
 }

@@ -1,6 +1,5 @@
 //! One request and its answer.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,6 +19,7 @@ use super::connection::Shared;
 use super::fields::response;
 use super::forward::{Attempt, Forward};
 use super::request::{Fault, Limits, write_head};
+use super::tasks::Place;
 use super::{tunnel, websocket};
 use crate::answer::GatewayAnswer;
 use crate::body::Body;
@@ -28,7 +28,7 @@ use crate::forward::End;
 use crate::head::target;
 use crate::http1::{
     AnswerAdditions, AnswerTo, Fields, MethodKind, Refusal, RequestAdditions, Scheme, Transfer,
-    UpgradeAsked, Version, parse_answer, parse_request_over, write_request,
+    UpgradeAsked, Version, parse_answer, parse_written_request, write_request,
 };
 use crate::local::Local;
 use crate::log::Seen;
@@ -56,7 +56,6 @@ pub(super) enum Done {
 /// A stream as an exchange needs it.
 pub(super) struct Stream {
     pub(super) shared: Rc<Shared>,
-    task: Rc<Cell<Option<AbortHandle>>>,
     pub(super) recv: RecvStream,
     pub(super) respond: SendResponse<Bytes>,
     /// After the final answer's head.
@@ -64,6 +63,8 @@ pub(super) struct Stream {
     pub(super) timers: Timers,
     /// What the backend is to prove that it knows, if a WebSocket was asked for.
     pub(super) websocket_accept: Option<String>,
+    /// The last to be dropped: who sees that it is gone sees nothing of the stream any more.
+    place: Place,
 }
 
 /// What is done about a request.
@@ -75,26 +76,28 @@ enum Next {
 /// Serves one stream. Dropping the future resets it.
 pub(super) async fn serve(
     shared: Rc<Shared>,
-    task: Rc<Cell<Option<AbortHandle>>>,
+    place: Place,
     request: H2Request<RecvStream>,
     respond: SendResponse<Bytes>,
-) -> Done {
-    shared.local().tick();
+) {
+    let local = Rc::clone(shared.local());
+    local.tick();
     let (parts, recv) = request.into_parts();
     let mut stream = Stream {
         shared,
-        task,
         recv,
         respond,
         send: None,
-        timers: Timers::default(),
+        timers: local.timers(),
         websocket_accept: None,
+        place,
     };
     let done = stream.serve(&parts).await;
     if done == Done::Answered && !stream.recv.is_end_stream() {
         stream.discard().await;
     }
-    done
+    stream.place.ended(done);
+    local.give_back_timers(stream.timers);
 }
 
 impl Stream {
@@ -141,9 +144,18 @@ impl Stream {
         };
         let mut head = local.buffer();
         let has_body = !self.recv.is_end_stream();
-        write_head(parts, name, has_body, key.as_deref(), limits, &mut head)?;
-        self.websocket_accept = key.map(|key| websocket::accept(&key));
         let mut fields = local.fields.borrow_mut();
+        let key_text = key.as_deref();
+        write_head(
+            parts,
+            name,
+            has_body,
+            key_text,
+            limits,
+            &mut fields,
+            &mut head,
+        )?;
+        self.websocket_accept = key.map(|key| websocket::accept(&key));
         let line = local.is_logging().then(|| line(parts));
         let next = self.order(scheme, &head, line, &mut fields, &local, &settings)?;
         drop(fields);
@@ -160,7 +172,7 @@ impl Stream {
         local: &Local,
         settings: &HttpSettings,
     ) -> Result<Next, Refusal> {
-        let request = parse_request_over(scheme, head, fields)?;
+        let request = parse_written_request(scheme, head, fields)?;
         let id = match request.request_id {
             Some(id) => RequestId::from_slice(id),
             None => RequestId::from_slice(&local.request_id()),
@@ -420,9 +432,7 @@ impl Asker for Stream {
     }
 
     fn task(&self) -> Option<AbortHandle> {
-        let task = self.task.take();
-        self.task.set(task.clone());
-        task
+        self.place.task()
     }
 
     async fn forward(

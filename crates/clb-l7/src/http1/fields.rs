@@ -1,7 +1,9 @@
 //! Field lines (RFC 9112, section 5): read in one pass, kept as positions in the head.
 
 use super::names::{Known, known};
-use super::octets::{CRLF, first_control, from, is_blank, part, token_at_start, trim_end};
+use super::octets::{
+    CRLF, first_control, from, is_blank, part, token_at_start, trim_end, trim_start,
+};
 
 /// What is wrong with a field line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +79,36 @@ impl Fields {
         self.path.clear();
     }
 
+    /// Appends a field line to `out`, and keeps where it is as [`read_field`] would find it, so that
+    /// nobody needs to look for it. `name` is a token, and what `value` appends has no control octets
+    /// but tabs. Whoever begins a head clears `self` before.
+    pub(crate) fn write(
+        &mut self,
+        name: &[u8],
+        value: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) {
+        let start = out.len();
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        let value_start = out.len();
+        value(out);
+        let (whole, clean) = (from(out, value_start), trim_start(from(out, value_start)));
+        let value_start = value_start + (whole.len() - clean.len());
+        let value_end = value_start + trim_end(clean).len();
+        out.extend_from_slice(CRLF);
+        // As in `read_fields`: a head that is longer has no place here.
+        self.list.push(Field {
+            start: start as u32,
+            name_end: (start + name.len()) as u32,
+            value_start: value_start as u32,
+            value_end: value_end as u32,
+            end: out.len() as u32,
+            known: known(name, || name.contains(&b'_')),
+            named: false,
+        });
+    }
+
     /// Names and values in the order in which they came, names as they were sent, values without
     /// the blanks around them.
     pub(crate) fn pairs<'a>(
@@ -127,7 +159,7 @@ pub(crate) fn read_field(rest: &[u8], at: usize) -> Result<Field, FieldFault> {
         value_start: value_start as u32,
         value_end: (value_start + value.len()) as u32,
         end: (at + name_length + 1 + length + CRLF.len()) as u32,
-        known: known(part(rest, 0, name_length), has_underscore),
+        known: known(part(rest, 0, name_length), || has_underscore),
         named: false,
     })
 }

@@ -41,6 +41,8 @@ pub use fields::{FieldFault, Fields};
 pub use framing::Version;
 pub use gateway::{GatewayField, reason_phrase, write_final_answer, write_gateway_answer};
 pub use method::{Method, MethodKind};
+pub(crate) use names::Known;
+pub(crate) use parse::parse_written_request;
 pub use parse::{check_request_line, parse_request, parse_request_over, parse_whole_request};
 pub use refusal::Refusal;
 pub use request::{REQUEST_ID_LENGTH, Request, RequestBody};

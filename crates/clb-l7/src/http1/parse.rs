@@ -1,6 +1,6 @@
 //! From a request's head to what it says, or why it is refused.
 
-use super::fields::{FieldFault, Fields, read_fields};
+use super::fields::{Field, FieldFault, Fields, read_fields};
 use super::framing::{
     Coding, Options, Version, VersionFault, content_length, transfer_encoding, version,
 };
@@ -71,6 +71,25 @@ pub fn parse_whole_request<'a>(
         .filter(|request| limits.hold(request.fields_at, request.head.len()))
 }
 
+/// [`parse_request_over`] for a head that was written by [`Fields::write`], field by field, after
+/// its request line: `fields` says where they are.
+///
+/// # Errors
+/// As [`parse_request`]; what is wrong with single octets of fields must be known before.
+pub(crate) fn parse_written_request<'a>(
+    scheme: Scheme,
+    head: &'a [u8],
+    fields: &'a mut Fields,
+) -> Result<Request<'a>, Refusal> {
+    let (line, fields_at) = line_at_start(head)?;
+    let line = read_line(line)?;
+    let mut seen = Seen::default();
+    for field in &fields.list {
+        seen.see(field, head, &mut fields.named)?;
+    }
+    made(scheme, line, fields_at, seen, head, fields)
+}
+
 /// Parses the request at the start of `data`, of at most `most` fields.
 fn parse_at_start<'a>(
     scheme: Scheme,
@@ -79,34 +98,38 @@ fn parse_at_start<'a>(
     fields: &'a mut Fields,
 ) -> Result<Request<'a>, Refusal> {
     fields.clear();
-    let line_end = memchr::memchr(b'\r', data).unwrap_or(data.len());
-    let fields_at = line_end + CRLF.len();
-    if part(data, line_end, fields_at) != CRLF {
-        return Err(Refusal::RequestLine);
-    }
-    let (method, target, version) = read_line(part(data, 0, line_end))?;
-
+    let (line, fields_at) = line_at_start(data)?;
+    let line = read_line(line)?;
     let mut seen = Seen::default();
     let (list, named) = (&mut fields.list, &mut fields.named);
     let end = read_fields(data, fields_at, most, list, |field, _| {
-        if field.known == Known::Other {
-            return Ok(());
-        }
-        let again = seen.names.add(field.known);
-        if again && let Some((_, name)) = SINGLE.iter().find(|(known, _)| *known == field.known) {
-            return Err(Refusal::Twice(name));
-        }
-        if field.known == Known::Connection {
-            return match seen.options.read(data, field, named) {
-                true => Ok(()),
-                false => Err(Refusal::Connection),
-            };
-        }
-        seen.take(field.known, field.value(data), again)
+        seen.see(field, data, named)
     })?;
-    let head = part(data, 0, end);
-    fields.mark_named(head);
+    made(scheme, line, fields_at, seen, part(data, 0, end), fields)
+}
 
+/// The request line without its CRLF, and where the fields begin.
+#[inline]
+fn line_at_start(data: &[u8]) -> Result<(&[u8], usize), Refusal> {
+    let line_end = memchr::memchr(b'\r', data).unwrap_or(data.len());
+    let fields_at = line_end + CRLF.len();
+    match part(data, line_end, fields_at) == CRLF {
+        true => Ok((part(data, 0, line_end), fields_at)),
+        false => Err(Refusal::RequestLine),
+    }
+}
+
+/// What line and fields say together.
+#[inline]
+fn made<'a>(
+    scheme: Scheme,
+    (method, target, version): (Method<'a>, Target<'a>, Version),
+    fields_at: usize,
+    seen: Seen<'a>,
+    head: &'a [u8],
+    fields: &'a mut Fields,
+) -> Result<Request<'a>, Refusal> {
+    fields.mark_named(head);
     let body = seen.body(version)?;
     if method == Method::Trace && body != RequestBody::None {
         return Err(Refusal::TraceBody);
@@ -224,6 +247,30 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
+    /// Takes in one field of `data`; connection options that are names go to `named`.
+    #[inline]
+    fn see(
+        &mut self,
+        field: &Field,
+        data: &'a [u8],
+        named: &mut Vec<(u32, u32)>,
+    ) -> Result<(), Refusal> {
+        if field.known == Known::Other {
+            return Ok(());
+        }
+        let again = self.names.add(field.known);
+        if again && let Some((_, name)) = SINGLE.iter().find(|(known, _)| *known == field.known) {
+            return Err(Refusal::Twice(name));
+        }
+        if field.known == Known::Connection {
+            return match self.options.read(data, field, named) {
+                true => Ok(()),
+                false => Err(Refusal::Connection),
+            };
+        }
+        self.take(field.known, field.value(data), again)
+    }
+
     /// Takes in one known field; `again`: it is not the first of its name.
     #[inline]
     fn take(&mut self, known: Known, value: &'a [u8], again: bool) -> Result<(), Refusal> {

@@ -102,7 +102,7 @@ fn is_trailer(name: &[u8]) -> bool {
             octet => octet.to_ascii_lowercase(),
         })
         .collect();
-    known(&folded, false) == Known::Other
+    known(&folded, || false) == Known::Other
         && !FORBIDDEN.iter().any(|text| text.as_bytes() == folded)
         && !FORBIDDEN_STARTS
             .iter()

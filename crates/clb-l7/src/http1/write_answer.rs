@@ -60,15 +60,20 @@ pub fn write_answer(answer: &Answer<'_>, additions: &AnswerAdditions<'_>, out: &
 
 /// Shows what [`write_answer`] would write, name by name and value by value, without what only
 /// HTTP/1 needs: the fields of the answer as an HTTP/2 client gets them (RFC 9113, section 8.2.2).
+/// Names are told in both forms where they are among the known ones.
 pub(crate) fn for_each_field(
     answer: &Answer<'_>,
     additions: &AnswerAdditions<'_>,
-    mut show: impl FnMut(&[u8], &[u8]),
+    mut show: impl FnMut(Known, &[u8], &[u8]),
 ) {
     let keeps_length = keeps_length(answer, additions);
     for field in &answer.fields.list {
         if is_copied(answer, additions, keeps_length, field) {
-            show(field.name(answer.head), field.value(answer.head));
+            show(
+                field.known,
+                field.name(answer.head),
+                field.value(answer.head),
+            );
         }
     }
     if keeps_length
@@ -77,18 +82,18 @@ pub(crate) fn for_each_field(
     {
         let mut digits = Vec::new();
         push_decimal(length, &mut digits);
-        show(b"content-length", &digits);
+        show(Known::ContentLength, b"content-length", &digits);
     }
     if answer.status >= 200 {
         if !answer.names.contains(Known::Date) {
-            show(b"date", additions.date);
+            show(Known::Date, b"date", additions.date);
         }
         if let Some(cookie) = additions.set_cookie {
-            show(b"set-cookie", cookie);
+            show(Known::Other, b"set-cookie", cookie);
         }
     }
     if additions.via {
-        show(b"via", via(answer.version));
+        show(Known::Via, b"via", via(answer.version));
     }
 }
 
