@@ -1,7 +1,7 @@
 //! The HTTP proxy.
 //!
 //! [`http1`] decides: where heads and bodies end, what is refused, what is written; without
-//! sockets. The rest moves octets: a `connection` reads one request after the other, an
+//! sockets. The rest moves octets: `listen` takes clients, a `connection` reads one request after the other, an
 //! `exchange` finds a backend for each, `forward` drives one attempt, and `idle` keeps backend
 //! connections for the next; `log` gathers what the access log is told. `tls` shakes hands, and `client` is a connection with or without TLS:
 //! all the rest is the same for both.
@@ -16,6 +16,7 @@ mod h2;
 mod head;
 pub mod http1;
 mod idle;
+mod listen;
 mod local;
 mod log;
 mod order;
@@ -26,4 +27,4 @@ mod timers;
 mod tls;
 mod trace;
 
-pub use connection::{start, start_logging};
+pub use listen::{start, start_logging};

@@ -23,7 +23,7 @@ use super::stream;
 use super::tasks::Tasks;
 use super::turn::EndOfTurn;
 use crate::client::Client;
-use crate::connection::Arrival;
+use crate::listen::Arrival;
 use crate::local::Local;
 use crate::log::{Entry, Facts, Seen};
 
