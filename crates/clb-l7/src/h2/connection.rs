@@ -1,6 +1,6 @@
 //! A client's HTTP/2 connection: its limits, its streams, its end.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use h2::server::{Builder, Connection};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::gathered::Gathered;
-use super::io::{Io, turned};
+use super::io::{Io, Link, turned};
 use super::stream;
 use super::tasks::Tasks;
 use super::turn::EndOfTurn;
@@ -107,16 +107,17 @@ pub(crate) async fn serve(client: Client, arrival: Arrival, tls: Arc<ServerTls>)
         facts: OnceCell::new(),
     });
     let settings = shared.local().settings();
-    let fault = Rc::new(Cell::new(None));
+    let link = Rc::new(Link::default());
     let gathered = Rc::new(Gathered::new(Rc::clone(&client)));
     let io = Io::new(
         Rc::clone(&client),
         Rc::clone(&gathered),
         Rc::clone(shared.local()),
-        Rc::clone(&fault),
+        Rc::clone(&link),
     );
     let mut handshake = pin!(builder(&settings).handshake::<_, Bytes>(io));
     let handshake = poll_fn(|cx| {
+        link.begin_turn();
         let agreed = handshake.as_mut().poll(cx);
         // Its failure is the handshake's at the next octet.
         let _ = gathered.poll_flush(cx);
@@ -124,7 +125,7 @@ pub(crate) async fn serve(client: Client, arrival: Arrival, tls: Arc<ServerTls>)
     });
     match timeout(settings.client_header, handshake).await {
         Ok(Ok(connection)) => {
-            let driver = Driver::new(connection, shared, fault, Rc::clone(&gathered));
+            let driver = Driver::new(connection, shared, Rc::clone(&link), Rc::clone(&gathered));
             driver.run().await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "no HTTP/2"),
@@ -170,8 +171,7 @@ struct Driver {
     shared: Rc<Shared>,
     streams: Tasks,
     phase: Phase,
-    /// What the client has done that ends the connection.
-    fault: Rc<Cell<Option<Reason>>>,
+    link: Rc<Link>,
     gathered: Rc<Gathered>,
     turn: EndOfTurn,
     /// When the phase ends.
@@ -182,7 +182,7 @@ impl Driver {
     fn new(
         connection: Connection<Io, Bytes>,
         shared: Rc<Shared>,
-        fault: Rc<Cell<Option<Reason>>>,
+        link: Rc<Link>,
         gathered: Rc<Gathered>,
     ) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl Driver {
             shared,
             streams: Tasks::default(),
             phase: Phase::Busy,
-            fault,
+            link,
             gathered,
             turn: EndOfTurn::default(),
             timer: Box::pin(sleep_until(Instant::now())),
@@ -208,6 +208,7 @@ impl Driver {
             return Poll::Pending;
         }
         self.shared.local().tick();
+        self.link.begin_turn();
         self.streams.wake(cx);
         self.check_cancelled();
         let streams = self.poll_streams(cx);
@@ -220,7 +221,7 @@ impl Driver {
             return Poll::Ready(());
         }
         if self.phase != Phase::Over
-            && let Some(reason) = self.fault.get()
+            && let Some(reason) = self.link.fault.get()
         {
             tracing::debug!(peer = %self.shared.arrival.peer, %reason, "HTTP/2 is given up");
             self.give_up(reason);

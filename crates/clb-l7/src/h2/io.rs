@@ -16,6 +16,23 @@ use super::watch::Watch;
 use crate::client::Client;
 use crate::local::Local;
 
+/// What a connection's task and its [`Io`] tell each other, by way of the crate that knows neither.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// What the client has done that ends the connection; nothing more is read then.
+    pub(super) fault: Cell<Option<Reason>>,
+    /// Nothing more is to be read in this turn of the task: it was found so, and the task will be
+    /// woken. The crate asks again for each stream that it hands out.
+    is_dry: Cell<bool>,
+}
+
+impl Link {
+    /// To be called at the beginning of each turn of the task.
+    pub(super) fn begin_turn(&self) {
+        self.is_dry.set(false);
+    }
+}
+
 /// A client's connection as the runtime's traits have it. Whoever keeps the client's [`Rc`] too can
 /// end the connection in its own way afterwards.
 #[derive(Debug)]
@@ -24,19 +41,17 @@ pub(super) struct Io {
     gathered: Rc<Gathered>,
     local: Rc<Local>,
     watch: Watch,
-    fault: Rc<Cell<Option<Reason>>>,
+    link: Rc<Link>,
     /// What was received and not read yet; less than the worker's buffer has.
     rest: Bytes,
 }
 
 impl Io {
-    /// `fault` is set when the client has sent a frame for which the connection is to end; then
-    /// nothing more is read.
     pub(super) fn new(
         client: Rc<Client>,
         gathered: Rc<Gathered>,
         local: Rc<Local>,
-        fault: Rc<Cell<Option<Reason>>>,
+        link: Rc<Link>,
     ) -> Self {
         let watch = Watch::new(local.now_ms());
         Self {
@@ -44,7 +59,7 @@ impl Io {
             gathered,
             local,
             watch,
-            fault,
+            link,
             rest: Bytes::new(),
         }
     }
@@ -56,17 +71,17 @@ impl Io {
         scratch: &mut [u8],
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.fault.get().is_some() {
-            return Poll::Pending;
-        }
         let length = match self.client.poll_recv(cx, scratch) {
             Ok(Poll::Ready(length)) => length,
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                self.link.is_dry.set(true);
+                return Poll::Pending;
+            }
             Err(error) => return Poll::Ready(Err(error)),
         };
         let mut octets = scratch.get(..length).unwrap_or_default();
         if let Err(fault) = self.watch.look(octets, self.local.now_ms()) {
-            self.fault.set(Some(fault.reason));
+            self.link.fault.set(Some(fault.reason));
             octets = octets.get(..fault.before).unwrap_or_default();
             if octets.is_empty() {
                 return Poll::Pending;
@@ -94,6 +109,9 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.rest.is_empty() {
+            if this.link.is_dry.get() || this.link.fault.get().is_some() {
+                return Poll::Pending;
+            }
             // The session has more to say than fits into what the crate reads at once.
             return with_scratch(|scratch| this.receive(cx, scratch, buffer));
         }

@@ -44,8 +44,10 @@ impl Tasks {
             done: None,
         };
         // Boxed: the runtime moves a task's future eight times between its beginning and its end,
-        // and a stream's has almost two KiB.
-        let handle = spawn_local(Box::pin(serve(place))).abort_handle();
+        // and a stream's has almost two KiB. The space first, so that it is made there.
+        let space = Box::new_uninit();
+        let future = Box::into_pin(Box::write(space, serve(place)));
+        let handle = spawn_local(future).abort_handle();
         if let Some(slot) = self.0.handles.borrow_mut().get_mut(key) {
             *slot = Some(handle);
         }
