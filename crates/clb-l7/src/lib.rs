@@ -2,7 +2,7 @@
 //!
 //! [`http1`] decides: where heads and bodies end, what is refused, what is written; without
 //! sockets. The rest moves octets: `listen` takes clients, a `connection` reads one request after the other, an
-//! `exchange` finds a backend for each, `forward` drives one attempt, and `idle` keeps backend
+//! `exchange` finds a backend for each, `forward` drives one attempt (`content` is what both versions of HTTP take of an answer), and `idle` keeps backend
 //! connections for the next; `log` gathers what the access log is told. `tls` shakes hands, and `client` is a connection with or without TLS:
 //! all the rest is the same for both.
 
@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod client;
 mod connection;
+mod content;
 mod exchange;
 mod forward;
 mod h2;

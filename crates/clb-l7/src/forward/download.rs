@@ -7,19 +7,16 @@ use clb_l4::io::{Stream as _, poll_recv, wake_after_events, with_scratch};
 
 use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN};
+use crate::content::{Content, INTERIM_ANSWERS, answer_limits};
 use crate::http1::{
-    Answer, AnswerAdditions, AnswerBody, CHUNK_END, ChunkDecoder, ChunkPart, HeadLimits, Transfer,
-    Version, read_answers, write_answer, write_chunk, write_chunk_head, write_last_chunk,
+    Answer, AnswerAdditions, CHUNK_END, ChunkDecoder, ChunkPart, Transfer, Version, read_answers,
+    write_answer, write_chunk, write_chunk_head, write_last_chunk,
 };
 use crate::timers::Wait;
 
 /// Octets of content that are copied behind the head, so that they go as one piece: up to about here
 /// that costs less than sending from several.
 const COPIED: usize = 2048;
-/// Interim answers that a backend may send to one request.
-const INTERIM_ANSWERS: usize = 32;
-/// Field lines of an answer.
-const ANSWER_FIELDS: usize = 1024;
 
 /// What the next octets from the backend are.
 #[derive(Debug)]
@@ -32,17 +29,6 @@ pub(super) enum Flow {
     Ended,
     /// None: the connection becomes a tunnel.
     Tunnel,
-}
-
-/// Where content ends.
-#[derive(Debug)]
-pub(super) enum Content {
-    /// After so many octets.
-    Length(u64),
-    /// Where its chunks say.
-    Chunked(Box<ChunkDecoder>),
-    /// With the connection.
-    UntilClose,
 }
 
 /// How content goes to the client.
@@ -173,11 +159,7 @@ impl Forward<'_> {
 
     /// Reads interim answers and the head of the final one; gives how many octets they have.
     fn take_heads(&mut self, data: &[u8]) -> Result<usize, End> {
-        let limits = HeadLimits {
-            line: self.settings.response_head,
-            head: self.settings.response_head,
-            fields: ANSWER_FIELDS,
-        };
+        let limits = answer_limits(self.settings);
         let (local, to) = (self.local, self.order.answer_to);
         let mut scanner = std::mem::take(&mut self.state.scanner);
         let mut fields = local.fields.borrow_mut();
@@ -244,19 +226,12 @@ impl Forward<'_> {
             Transfer::UntilClose => Framing::Closed,
             Transfer::AsIs(_) => Framing::Plain,
         };
-        let content = match answer.body {
-            AnswerBody::None => {
-                let keeps = self.state.keeps_backend;
-                return self.end(keeps);
-            }
-            AnswerBody::Length(length) => Content::Length(length),
-            AnswerBody::Chunked => {
-                self.state.takes_trailers = answer.sends_trailers(transfer);
-                let decoder = ChunkDecoder::without_trailers(answer.connection_names());
-                Content::Chunked(Box::new(decoder))
-            }
-            AnswerBody::UntilClose => Content::UntilClose,
+        let Some(content) = Content::of(answer) else {
+            let keeps = self.state.keeps_backend;
+            return self.end(keeps);
         };
+        self.state.takes_trailers =
+            matches!(content, Content::Chunked(_)) && answer.sends_trailers(transfer);
         self.state.flow = Flow::Content(content, framing);
     }
 

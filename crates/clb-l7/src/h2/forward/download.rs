@@ -9,17 +9,14 @@ use clb_l4::io::{poll_recv, wake_after_events, with_scratch};
 use super::super::fields::{head_length, response, trailers};
 use super::upload::Stage;
 use super::{Forward, PIECES_PER_TURN, cut};
+use crate::content::{Content, INTERIM_ANSWERS, answer_limits};
 use crate::forward::{Complete, End, Failure};
 use crate::http1::{
-    Answer, AnswerAdditions, AnswerBody, BadAnswer, ChunkDecoder, ChunkPart, HeadLimits, Transfer,
-    Version, read_answers,
+    Answer, AnswerAdditions, AnswerBody, BadAnswer, ChunkDecoder, ChunkPart, Transfer, Version,
+    read_answers,
 };
 use crate::timers::Wait;
 
-/// Interim answers that a backend may send to one request.
-const INTERIM_ANSWERS: usize = 32;
-/// Field lines of an answer.
-const ANSWER_FIELDS: usize = 1024;
 /// Octets that are read at once: what a stream may hold for a client that takes nothing.
 const READ: usize = 32 * 1024;
 /// Octets that one stream asks of the connection's window at once, so that several share it.
@@ -36,17 +33,6 @@ pub(super) enum Flow {
     Ended,
     /// None: the stream becomes a tunnel.
     Tunnel,
-}
-
-/// Where content ends.
-#[derive(Debug)]
-pub(super) enum Content {
-    /// After so many octets.
-    Length(u64),
-    /// Where its chunks say.
-    Chunked(Box<ChunkDecoder>),
-    /// With the connection.
-    UntilClose,
 }
 
 impl Forward<'_> {
@@ -150,12 +136,7 @@ impl Forward<'_> {
 
     /// Reads interim answers and the head of the final one; gives how many octets they have.
     fn take_heads(&mut self, data: &[u8]) -> Result<usize, End> {
-        let limit = self.attempt.settings.response_head;
-        let limits = HeadLimits {
-            line: limit,
-            head: limit,
-            fields: ANSWER_FIELDS,
-        };
+        let limits = answer_limits(self.attempt.settings);
         let (local, to) = (self.attempt.local, self.order.answer_to);
         let mut scanner = std::mem::take(&mut self.state.scanner);
         let mut fields = local.fields.borrow_mut();
@@ -220,18 +201,10 @@ impl Forward<'_> {
         let is_empty = answer.body == AnswerBody::None;
         self.send_head(made, is_empty)?;
         self.state.keeps_backend = answer.keep_alive;
-        self.state.flow = Flow::Content(match answer.body {
-            AnswerBody::None => {
-                self.end(answer.keep_alive);
-                return Ok(());
-            }
-            AnswerBody::Length(length) => Content::Length(length),
-            AnswerBody::Chunked => {
-                let decoder = ChunkDecoder::without_trailers(answer.connection_names());
-                Content::Chunked(Box::new(decoder))
-            }
-            AnswerBody::UntilClose => Content::UntilClose,
-        });
+        match Content::of(answer) {
+            Some(content) => self.state.flow = Flow::Content(content),
+            None => self.end(answer.keep_alive),
+        }
         Ok(())
     }
 
