@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use crate::chunk::emptied;
 use crate::columns::{Part, Texts};
 use crate::row::{Front, NUMBERS, Number, Row, TEXTS, Text, push_number, take_number};
 
@@ -50,22 +51,35 @@ pub(crate) struct Columns<'a> {
 /// those a power of two apart, they would compete for the same few lines of the cache.
 const GAP: usize = 8;
 
+/// Room for columns.
+#[derive(Debug, Default)]
+pub(crate) struct ColumnRoom {
+    numbers: Vec<u64>,
+    texts: Vec<&'static [u8]>,
+}
+
 impl<'a> Columns<'a> {
-    /// Room for so many rows, in the [numbers](Self::into_numbers) of the last block.
-    pub(crate) fn with_capacity(capacity: usize, mut numbers: Vec<u64>) -> Self {
+    /// Room for so many rows, in that [of the last block](Self::into_room).
+    pub(crate) fn with_capacity(capacity: usize, room: ColumnRoom) -> Self {
         let stride = capacity + GAP;
+        let mut numbers = room.numbers;
         numbers.resize(stride * NUMBERS, 0);
+        let mut texts: Vec<&[u8]> = emptied(room.texts);
+        texts.resize(stride * TEXTS, b"");
         Self {
             numbers,
-            texts: vec![b""; stride * TEXTS],
+            texts,
             rows: 0,
             capacity,
         }
     }
 
-    /// The room for the next block: getting it from the system costs more than filling it.
-    pub(crate) fn into_numbers(self) -> Vec<u64> {
-        self.numbers
+    /// The room for the next block.
+    pub(crate) fn into_room(self) -> ColumnRoom {
+        ColumnRoom {
+            numbers: self.numbers,
+            texts: emptied(self.texts),
+        }
     }
 
     /// Adds a row as it travels, which is not earlier than the last one; `name` is what stands in
@@ -105,7 +119,7 @@ impl<'a> Columns<'a> {
     /// Of rows in the order of their times.
     #[cfg(test)]
     pub(crate) fn of(rows: &[Row<'a>]) -> Self {
-        let mut columns = Self::with_capacity(rows.len(), Vec::new());
+        let mut columns = Self::with_capacity(rows.len(), ColumnRoom::default());
         let stride = columns.capacity + GAP;
         for (at, row) in rows.iter().enumerate() {
             for (which, number) in row.numbers.iter().enumerate() {

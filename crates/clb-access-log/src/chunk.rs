@@ -3,8 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::block::Columns;
+use crate::block::{ColumnRoom, Columns};
 use crate::row::{Front, Number, Row, Text, numbered};
+
+/// Octets of a chunk that others follow in. Were each turn's few rows a piece of memory of their
+/// own, of thousands of sizes, the allocator's pages would fill slowly and never be whole again.
+const WHOLE: usize = 64 * 1024;
+/// Octets up to which rows are copied behind others.
+const SMALL: usize = WHOLE / 4;
 
 /// Rows that are in no block yet, as they travel one after the other.
 #[derive(Debug, Default)]
@@ -39,8 +45,49 @@ impl Chunk {
 
     /// All rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let mut data = self.data.as_slice();
+        self.rows_from(0)
+    }
+
+    /// The rows after so many octets, which are whole rows.
+    pub(crate) fn rows_from(&self, start: usize) -> impl Iterator<Item = Row<'_>> {
+        let mut data = self.data.get(start..).unwrap_or_default();
         std::iter::from_fn(move || Some(self.named(Row::read(&mut data)?)))
+    }
+
+    /// A chunk of its own of the [rows after](Self::rows_from) so many octets.
+    pub(crate) fn after(&self, start: usize) -> Self {
+        let mut rest = Self::default();
+        self.rows_from(start).for_each(|row| rest.push(&row));
+        rest
+    }
+
+    /// Appends all rows of a small chunk where there is room for them; whether there was.
+    pub(crate) fn append(&mut self, small: &Self) -> bool {
+        let room = self.data.capacity() - self.data.len();
+        if small.data.len() > SMALL.min(room) {
+            return false;
+        }
+        self.data.extend_from_slice(&small.data);
+        for (number, domain) in &small.domains {
+            let domain = || Arc::clone(domain);
+            self.domains.entry(*number).or_insert_with(domain);
+        }
+        self.times = match self.rows {
+            0 => small.times,
+            _ => (
+                self.times.0.min(small.times.0),
+                self.times.1.max(small.times.1),
+            ),
+        };
+        self.rows += small.rows;
+        true
+    }
+
+    /// Makes room for small chunks that are to follow in this one.
+    pub(crate) fn make_room(&mut self) {
+        if self.data.len() <= SMALL {
+            self.data.reserve_exact(WHOLE - self.data.len());
+        }
     }
 
     /// The domain that a number stands for; none for 0.
@@ -63,6 +110,7 @@ impl Chunk {
 }
 
 /// A row that lies in a [`Chunk`].
+#[derive(Debug)]
 struct Lying<'c> {
     front: Front,
     /// The domain, where the row has a number in its place.
@@ -70,10 +118,32 @@ struct Lying<'c> {
     whole: &'c [u8],
 }
 
-/// All rows of all chunks as columns, by their times, in the room of the last block's.
-pub(crate) fn in_order(chunks: &[Arc<Chunk>], room: Vec<u64>) -> Columns<'_> {
+/// Room for the rows of a block, used for one after the other: getting it from the system costs more
+/// than filling it.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    order: Vec<Lying<'static>>,
+    columns: ColumnRoom,
+}
+
+impl Room {
+    /// Gives it up if it is larger than for so many rows.
+    pub(crate) fn shrink_to(&mut self, rows: usize) {
+        if self.order.capacity() > rows {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Shows all rows of all chunks as columns, by their times.
+pub(crate) fn in_order<T>(
+    chunks: &[Arc<Chunk>],
+    room: &mut Room,
+    show: impl FnOnce(&Columns<'_>) -> T,
+) -> T {
     let count = chunks.iter().map(|chunk| chunk.rows).sum();
-    let mut order = Vec::with_capacity(count);
+    let mut order = emptied(std::mem::take(&mut room.order));
+    order.reserve(count);
     for chunk in chunks {
         let mut data = chunk.data.as_slice();
         let (mut last, mut name) = (0, None);
@@ -86,9 +156,99 @@ pub(crate) fn in_order(chunks: &[Arc<Chunk>], room: Vec<u64>) -> Columns<'_> {
     }
     // Those of one worker are in order; the sort takes them as runs.
     order.sort_by_key(|row| row.front.time);
-    let mut rows = Columns::with_capacity(count, room);
-    for row in order {
+    let mut rows = Columns::with_capacity(count, std::mem::take(&mut room.columns));
+    for row in &order {
         rows.push_whole(&row.front, row.whole, row.name);
     }
-    rows
+    let shown = show(&rows);
+    room.columns = rows.into_room();
+    room.order = emptied(order);
+    shown
+}
+
+/// An empty list in the memory of one whose elements are as large. The library collects in place.
+pub(crate) fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map_while(|_| None).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(times: &[u64]) -> Chunk {
+        let mut chunk = Chunk::default();
+        for &time in times {
+            let mut row = Row::default();
+            row.set(Number::Time, time);
+            chunk.push(&row);
+        }
+        chunk
+    }
+
+    fn times(rows: impl Iterator<Item = u64>) -> Vec<u64> {
+        rows.collect()
+    }
+
+    fn all(chunk: &Chunk) -> Vec<u64> {
+        times(chunk.rows().map(|row| row.number(Number::Time)))
+    }
+
+    #[test]
+    fn small_chunks_follow_each_other_while_there_is_room() {
+        let mut first = chunk(&[5, 3]);
+        assert!(!first.append(&chunk(&[4; 500])), "no room was made");
+        first.make_room();
+        let capacity = first.data.capacity();
+        assert!(first.append(&chunk(&[4, 9])));
+        let half = first.data.len();
+        assert!(first.append(&chunk(&[1])));
+        assert_eq!((first.rows, first.times), (5, (1, 9)));
+        assert_eq!(all(&first), [5, 3, 4, 9, 1]);
+        assert_eq!(all(&first.after(half)), [1]);
+        assert_eq!(first.after(half).times, (1, 1));
+        while first.append(&chunk(&[7; 100])) {}
+        assert_eq!(first.data.capacity(), capacity, "it never grows");
+        let large = chunk(&vec![7; 10_000]);
+        assert!(large.data.len() > SMALL);
+        let mut other = Chunk::default();
+        other.make_room();
+        assert!(!other.append(&large), "large ones stay apart");
+    }
+
+    #[test]
+    fn domains_come_with_their_rows() {
+        let named = |number: u32, domain: &str| {
+            let mut row = Row::default();
+            let name = crate::row::name_number(number);
+            row.set_text(Text::ServerName, &name);
+            let mut chunk = Chunk::default();
+            chunk.push(&row);
+            chunk.domains.insert(number, domain.into());
+            chunk
+        };
+        let mut first = named(1, "a");
+        first.make_room();
+        assert!(first.append(&named(2, "b")) && first.append(&named(1, "a")));
+        let domains: Vec<_> = first
+            .rows()
+            .map(|row| row.text(Text::ServerName).to_vec())
+            .collect();
+        assert_eq!(domains, [b"a", b"b", b"a"]);
+    }
+
+    #[test]
+    fn room_is_used_again() {
+        let mut room = Room::default();
+        for round in 1..4_u64 {
+            let chunks = [Arc::new(chunk(&[round + 1, round])), Arc::new(chunk(&[0]))];
+            let before = room.order.as_ptr();
+            let count = in_order(&chunks, &mut room, |rows| rows.len());
+            assert_eq!(count, 3);
+            assert!(round == 1 || before == room.order.as_ptr());
+            assert!(room.order.is_empty() && room.order.capacity() >= 3);
+        }
+        room.shrink_to(2);
+        assert_eq!(room.order.capacity(), 0);
+    }
 }

@@ -16,11 +16,11 @@ use rustix::thread::gettid;
 
 use crate::access_log::{AccessLogError, Names, Observer, Settings, now_us};
 use crate::block::Block;
-use crate::chunk::{Chunk, in_order};
+use crate::chunk::{Chunk, Room, in_order};
 use crate::journal::Journal;
 use crate::notable::Notable;
 use crate::ring::{Bell, take};
-use crate::row::{Front, NUMBERS, Row, Text};
+use crate::row::{Front, Row, Text};
 use crate::segments::{Keep, Segments};
 use crate::targets::{Open, Targets};
 
@@ -33,8 +33,8 @@ const MOST_WAITING: usize = 4 * BLOCK_BYTES;
 /// Octets after which no more rows are sent away together; the last of them may go beyond it, by
 /// 16 KiB at most.
 const AWAY_BYTES: usize = 32 * 1024;
-/// Numbers of the largest block whose room is kept.
-const MOST_ROOM: usize = 4 * BLOCK_ROWS * NUMBERS;
+/// Rows of the largest block whose room is kept.
+const MOST_ROOM: usize = 4 * BLOCK_ROWS;
 /// A block spans no more time, so that what is old can be removed.
 const BLOCK_SPAN_US: u64 = 3_600 * 1_000_000;
 /// How long rows are gathered in the rings while there are any.
@@ -142,8 +142,8 @@ pub(crate) struct Writer {
     /// Room for chunks and for a block, from the last ones: getting it from the system time and
     /// again would cost more than filling it.
     spare: Vec<Vec<u8>>,
-    room: Vec<u64>,
-    /// Of the open chunks, how many the journal has.
+    room: Room,
+    /// Of the open chunks' octets, how many the journal has.
     journaled: usize,
     journal_due: Instant,
     expiry_due: Instant,
@@ -170,6 +170,16 @@ fn read_rows<'d>(mut data: &'d [u8], mut each: impl FnMut(&'d [u8])) -> Chunk {
         chunk.push(&row);
         each(whole);
     }
+}
+
+/// What of the chunks lies beyond so many octets: where in each it begins.
+fn beyond(chunks: &[Arc<Chunk>], octets: usize) -> impl Iterator<Item = (&Arc<Chunk>, usize)> {
+    let mut before = 0;
+    chunks.iter().filter_map(move |chunk| {
+        let start = octets.saturating_sub(before);
+        before += chunk.data.len();
+        (start < chunk.data.len()).then_some((chunk, start))
+    })
 }
 
 impl Shared {
@@ -214,7 +224,7 @@ impl Writer {
             hostname: hostname.to_owned(),
             usual: 0,
             spare: Vec::new(),
-            room: Vec::new(),
+            room: Room::default(),
             journaled: 0,
             journal_due: Instant::now(),
             expiry_due: Instant::now(),
@@ -241,8 +251,8 @@ impl Writer {
         state.bytes = segments.bytes();
         self.journaled = 0;
         if chunk.rows > 0 {
+            self.journaled = chunk.data.len();
             state.open.insert(0, Arc::new(chunk));
-            self.journaled = 1;
         }
         drop(state);
         self.disk = Some(Disk {
@@ -261,11 +271,15 @@ impl Writer {
         self.flush_targets();
         self.disk = None;
         // What the journal has is the other's now.
+        let journaled = std::mem::take(&mut self.journaled);
         let mut state = lock(&self.shared.state);
-        let journaled = self.journaled.min(state.open.len());
-        state.open.drain(..journaled);
+        let open = std::mem::take(&mut state.open);
+        let rest = beyond(&open, journaled).map(|(chunk, start)| match start {
+            0 => Arc::clone(chunk),
+            start => Arc::new(chunk.after(start)),
+        });
+        state.open = rest.collect();
         drop(state);
-        self.journaled = 0;
         self.away = Some(sink);
     }
 
@@ -470,10 +484,19 @@ impl Writer {
     }
 
     /// Adds rows to the open block and closes it when it is full.
-    fn add(&mut self, chunk: Chunk) {
+    fn add(&mut self, mut chunk: Chunk) {
         let is_full = {
             let mut state = lock(&self.shared.state);
-            state.open.push(Arc::new(chunk));
+            // A query may have the last chunk. Those that are sent away one by one are small.
+            let last = state.open.last_mut().and_then(Arc::get_mut);
+            let last = last.filter(|_| self.disk.is_some());
+            if last.is_some_and(|last| last.append(&chunk)) {
+                chunk.data.clear();
+                self.spare.push(chunk.data);
+            } else {
+                chunk.make_room();
+                state.open.push(Arc::new(chunk));
+            }
             let rows: usize = state.open.iter().map(|chunk| chunk.rows).sum();
             let bytes: usize = state.open.iter().map(|chunk| chunk.data.len()).sum();
             rows >= BLOCK_ROWS || bytes >= BLOCK_BYTES
@@ -490,10 +513,9 @@ impl Writer {
         };
         let chunks = lock(&self.shared.state).open.clone();
         let keep = keep(&self.shared);
-        let rows = in_order(&chunks, std::mem::take(&mut self.room));
-        let written = disk.segments.append(&rows, &keep);
-        let lost = rows.len() as u64;
-        self.room = rows.into_numbers();
+        let (written, lost) = in_order(&chunks, &mut self.room, |rows| {
+            (disk.segments.append(rows, &keep), rows.len() as u64)
+        });
         {
             let mut state = lock(&self.shared.state);
             state.open.drain(..chunks.len());
@@ -525,9 +547,7 @@ impl Writer {
 
     /// Keeps the room of what is in a block now, but for what was unusually large.
     fn keep_room(&mut self, chunks: Vec<Arc<Chunk>>) {
-        if self.room.len() > MOST_ROOM {
-            self.room = Vec::new();
-        }
+        self.room.shrink_to(MOST_ROOM);
         let mut octets: usize = self.spare.iter().map(Vec::capacity).sum();
         // A query may still have some of them.
         for chunk in chunks.into_iter().filter_map(Arc::into_inner) {
@@ -561,16 +581,15 @@ impl Writer {
         let chunks = lock(&self.shared.state).open.clone();
         let mut fresh = Vec::new();
         // With the domains in them: numbers mean nothing after a restart.
-        let rows = chunks
-            .iter()
-            .skip(self.journaled)
-            .flat_map(|chunk| chunk.rows());
-        rows.for_each(|row| row.write(&mut fresh));
+        for (chunk, start) in beyond(&chunks, self.journaled) {
+            let rows = chunk.rows_from(start);
+            rows.for_each(|row| row.write(&mut fresh));
+        }
         if fresh.is_empty() {
             return;
         }
         match disk.journal.append(&fresh) {
-            Ok(()) => self.journaled = chunks.len(),
+            Ok(()) => self.journaled = chunks.iter().map(|chunk| chunk.data.len()).sum(),
             // They are still in memory, and the next second tries again.
             Err(error) => self.complain("the access log's journal can not be written", &error),
         }
