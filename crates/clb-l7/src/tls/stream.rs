@@ -47,6 +47,8 @@ pub(crate) struct TlsStream {
     /// How long the handshake took.
     shaken: Duration,
     has_moved: Cell<bool>,
+    /// What waits to be sent is what the handshake has left to go with an answer: tickets.
+    has_tickets: Cell<bool>,
     /// The socket had no room for what was last to be sent.
     is_full: Cell<bool>,
     /// close_notify was given to rustls.
@@ -63,6 +65,7 @@ impl TlsStream {
     ) -> Self {
         Self {
             socket,
+            has_tickets: Cell::new(session.wants_write()),
             session: RefCell::new(session),
             certificate_fields,
             shaken,
@@ -135,6 +138,10 @@ impl TlsStream {
         with_ciphertext(room, |ciphertext| {
             loop {
                 let Poll::Ready(length) = poll_recv(&self.socket, cx, ciphertext)? else {
+                    // The client has not asked for anything: tickets do not wait any longer.
+                    if self.has_tickets.get() {
+                        let _ = self.flush(&mut session, cx)?;
+                    }
                     return Ok(Poll::Pending);
                 };
                 let Some(data @ [_, ..]) = ciphertext.get(..length) else {
@@ -163,7 +170,7 @@ impl TlsStream {
         pieces: &[IoSlice<'_>],
     ) -> io::Result<Poll<usize>> {
         let mut session = self.session.borrow_mut();
-        if self.flush(&mut session, cx)?.is_pending() {
+        if !self.has_tickets.get() && self.flush(&mut session, cx)?.is_pending() {
             return Ok(Poll::Pending);
         }
         let length = write(&mut session, pieces)?;
@@ -177,6 +184,9 @@ impl TlsStream {
     /// # Errors
     /// What send(2) reports.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        if self.has_tickets.get() {
+            return Ok(Poll::Ready(()));
+        }
         self.flush(&mut self.session.borrow_mut(), cx)
     }
 
@@ -208,6 +218,7 @@ impl TlsStream {
     }
 
     fn flush(&self, session: &mut ServerConnection, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        self.has_tickets.set(false);
         while session.wants_write() {
             if flush_once(&self.socket, session, !self.is_full.get(), cx)?.is_pending() {
                 self.is_full.set(true);

@@ -50,6 +50,58 @@ fn a_ticket_resumes_on_its_own_listener_only() {
     assert_eq!(listener.tls().live.resumed(), 2);
 }
 
+/// What has come from the server and is not read yet, once there is something.
+fn arrived(socket: &TcpStream) -> Vec<u8> {
+    let mut octets = vec![0; 64 * 1024];
+    let length = (&*socket).read(&mut octets).unwrap();
+    octets.truncate(length);
+    octets
+}
+
+/// The records in `octets`, which are whole.
+fn records(mut octets: &[u8]) -> usize {
+    let mut count = 0;
+    while let [_, _, _, high, low, rest @ ..] = octets {
+        octets = &rest[usize::from(u16::from_be_bytes([*high, *low]))..];
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_ticket_comes_with_the_answer_or_at_once() {
+    let bench = Bench::start(&Settings::default());
+    let listener = bench.listen(None);
+    for asks in [true, false] {
+        let config = client_config(&bench.authority, None, &TLS13);
+        let mut session = client_session(&config);
+        let mut socket = TcpStream::connect(listener.addr()).unwrap();
+        socket.set_read_timeout(Some(patience())).unwrap();
+        session.write_tls(&mut socket).unwrap();
+        while session.is_handshaking() {
+            session.read_tls(&mut arrived(&socket).as_slice()).unwrap();
+            session.process_new_packets().unwrap();
+        }
+        // Finished, and the request in the same segment.
+        if asks {
+            let request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+            session.writer().write_all(request).unwrap();
+        }
+        let mut flight = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut flight).unwrap();
+        }
+        socket.write_all(&flight).unwrap();
+        let octets = arrived(&socket);
+        // One ticket; and the answer, if there was a request.
+        assert_eq!(records(&octets), 1 + usize::from(asks), "asks: {asks}");
+        session.read_tls(&mut octets.as_slice()).unwrap();
+        let state = session.process_new_packets().unwrap();
+        assert_eq!(state.plaintext_bytes_to_read() > 0, asks);
+        assert_eq!(session.tls13_tickets_received(), 1);
+    }
+}
+
 #[test]
 fn a_replaced_certificate_is_for_the_next_handshake_and_nothing_is_dropped() {
     let bench = Bench::start(&Settings::default());
