@@ -186,12 +186,9 @@ mod tests {
         chunk
     }
 
-    fn times(rows: impl Iterator<Item = u64>) -> Vec<u64> {
-        rows.collect()
-    }
-
     fn all(chunk: &Chunk) -> Vec<u64> {
-        times(chunk.rows().map(|row| row.number(Number::Time)))
+        let rows = chunk.rows();
+        rows.map(|row| row.number(Number::Time)).collect()
     }
 
     #[test]

@@ -308,7 +308,8 @@ impl Writer {
         let count = chunk.rows as u64;
         self.shared.written.fetch_add(count, Ordering::Relaxed);
         if chunk.rows > 0 {
-            self.add(chunk);
+            // Not from `spare`, so it does not go there: that would grow as long as rows come.
+            drop(self.add(chunk));
         }
     }
 
@@ -436,7 +437,8 @@ impl Writer {
             .fetch_add(chunk.rows as u64, Ordering::Relaxed);
         // All of it at once: no row is copied by itself.
         chunk.data = rows;
-        self.add(chunk);
+        let left = self.add(chunk);
+        self.spare.extend(left);
         true
     }
 
@@ -483,8 +485,10 @@ impl Writer {
         self.complain("access_log.file can not be written", error);
     }
 
-    /// Adds rows to the open block and closes it when it is full.
-    fn add(&mut self, mut chunk: Chunk) {
+    /// Adds rows to the open block and closes it when it is full. Gives back what they lay in, if
+    /// they were copied.
+    fn add(&mut self, mut chunk: Chunk) -> Option<Vec<u8>> {
+        let mut left = None;
         let is_full = {
             let mut state = lock(&self.shared.state);
             // A query may have the last chunk. Those that are sent away one by one are small.
@@ -492,7 +496,7 @@ impl Writer {
             let last = last.filter(|_| self.disk.is_some());
             if last.is_some_and(|last| last.append(&chunk)) {
                 chunk.data.clear();
-                self.spare.push(chunk.data);
+                left = Some(chunk.data);
             } else {
                 chunk.make_room();
                 state.open.push(Arc::new(chunk));
@@ -504,6 +508,7 @@ impl Writer {
         if is_full {
             self.close();
         }
+        left
     }
 
     /// Makes a block of what is open; without a folder, loses what is too much.
@@ -662,5 +667,44 @@ impl Writer {
             self.complained = Some(Instant::now());
             tracing::error!(%error, "{what}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Number;
+
+    #[test]
+    fn rows_of_another_process_leave_no_room_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(Shared::new(Settings {
+            enabled: true,
+            retention: Duration::from_secs(3_600),
+            max_bytes: 64 << 20,
+            ring_bytes: 1 << 20,
+            targets: Targets::default(),
+        }));
+        let names: Names = Box::new(|_| None);
+        let shown: (fn(u64) -> String, &str) = (|rule| rule.to_string(), "gate");
+        let mut writer = Writer::new(&shared, Vec::new(), dir.path(), (names, None), shown);
+        writer.open().unwrap();
+        let (mut row, mut rows) = (Row::default(), Vec::new());
+        row.set(Number::Time, now_us());
+        row.write(&mut rows);
+        for _ in 0..100 {
+            writer.take_in(&rows);
+        }
+        assert_eq!(shared.written.load(Ordering::Relaxed), 100);
+        assert_eq!(lock(&shared.state).open.len(), 1, "they follow each other");
+        assert_eq!(writer.spare.len(), 0);
+        writer.write_journal();
+        let before = writer.journaled;
+        writer.take_in(&rows);
+        let chunks = lock(&shared.state).open.clone();
+        let rest: usize = beyond(&chunks, before)
+            .map(|(chunk, start)| chunk.rows_from(start).count())
+            .sum();
+        assert_eq!(rest, 1, "the journal has the others");
     }
 }
