@@ -97,7 +97,7 @@ impl Fields {
         let value_start = value_start + (whole.len() - clean.len());
         let value_end = value_start + trim_end(clean).len();
         out.extend_from_slice(CRLF);
-        // As in `read_fields`: a head that is longer has no place here.
+        // Whoever reads the head checks that its positions fit.
         self.list.push(Field {
             start: start as u32,
             name_end: (start + name.len()) as u32,

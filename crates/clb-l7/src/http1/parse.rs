@@ -81,6 +81,10 @@ pub(crate) fn parse_written_request<'a>(
     head: &'a [u8],
     fields: &'a mut Fields,
 ) -> Result<Request<'a>, Refusal> {
+    // Positions are kept in 32 bits.
+    if u32::try_from(head.len()).is_err() {
+        return Err(FieldFault::NotClosed.into());
+    }
     let (line, fields_at) = line_at_start(head)?;
     let line = read_line(line)?;
     let mut seen = Seen::default();
