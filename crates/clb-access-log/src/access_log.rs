@@ -229,7 +229,7 @@ impl AccessLog {
     pub fn figures(&self) -> Figures {
         let (bytes, rows) = {
             let state = lock(&self.shared.state);
-            let blocks: usize = state.blocks.iter().map(|block| block.head.rows).sum();
+            let blocks: usize = state.blocks.iter().map(|block| block.rows).sum();
             let open: usize = state.open.iter().map(|chunk| chunk.rows).sum();
             (state.bytes, blocks + open)
         };

@@ -16,10 +16,10 @@ pub(crate) const PREFIX: usize = 20;
 /// No head is longer.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// What is known of a block without reading its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a block tells before its columns.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) rows: usize,
+    rows: usize,
     /// Of the first row, and of the last: microseconds since 1970.
     pub(crate) times: (u64, u64),
     numbers: [Part; NUMBERS],
@@ -27,13 +27,25 @@ pub(crate) struct Head {
     texts: [[Part; 2]; TEXTS],
 }
 
-/// A block in a segment.
+/// A block in a segment. Of its head only what tells whether a query concerns it: a kilobyte for
+/// each, as long as the rows are kept, would be a gateway that grows for a month.
 #[derive(Debug)]
 pub(crate) struct Block {
     file: Arc<File>,
+    /// Where it begins.
+    offset: u64,
+    pub(crate) rows: usize,
+    /// Of the first row, and of the last: microseconds since 1970.
+    pub(crate) times: (u64, u64),
+}
+
+/// A block whose columns can be read.
+#[derive(Debug)]
+pub(crate) struct OpenBlock<'a> {
+    file: &'a File,
     /// Where its content begins.
     content: u64,
-    pub(crate) head: Head,
+    head: Head,
 }
 
 /// Rows on their way into a block, by column.
@@ -217,14 +229,50 @@ impl Head {
     }
 }
 
+/// Finds the head of the block at `offset`, and where its content begins and ends; `None` where
+/// there is none, or not all of the block before `end`.
+fn find_head(file: &File, offset: u64, end: u64) -> io::Result<Option<(Head, u64, u64)>> {
+    if end.saturating_sub(offset) < PREFIX as u64 {
+        return Ok(None);
+    }
+    let mut prefix = [0; PREFIX];
+    file.read_exact_at(&mut prefix, offset)?;
+    let [mark @ .., a, b, c, d] = prefix;
+    let sum = u32::from_le_bytes([a, b, c, d]);
+    let [m0, m1, m2, m3, h0, h1, h2, h3, content @ ..] = mark;
+    let length = u64::from(u32::from_le_bytes([h0, h1, h2, h3]));
+    let content = u64::from_le_bytes(content);
+    let begin = offset + PREFIX as u64 + length;
+    let next = begin.checked_add(content);
+    let Some(next) = next.filter(|next| *next <= end) else {
+        return Ok(None);
+    };
+    if [m0, m1, m2, m3] != MARK || length > LONGEST_HEAD as u64 {
+        return Ok(None);
+    }
+    let mut head = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut head, offset + PREFIX as u64)?;
+    if crc32fast::hash(&head) != sum {
+        return Ok(None);
+    }
+    Ok(Head::read(&head).map(|head| (head, begin, next)))
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "a block of the access log is damaged",
+    )
+}
+
 impl Block {
-    /// A block that was written at `offset`.
-    pub(crate) fn written(file: Arc<File>, offset: u64, length: usize, head: Head) -> Self {
-        let content: u64 = head.parts().map(|part| u64::from(part.stored)).sum();
+    /// The block with this head that was written at `offset`.
+    pub(crate) fn written(file: Arc<File>, offset: u64, head: &Head) -> Self {
         Self {
             file,
-            content: offset + (length as u64).saturating_sub(content),
-            head,
+            offset,
+            rows: head.rows,
+            times: head.times,
         }
     }
 
@@ -234,39 +282,26 @@ impl Block {
     /// # Errors
     /// What reading the file gives.
     pub(crate) fn find(file: &Arc<File>, offset: u64, end: u64) -> io::Result<Option<(Self, u64)>> {
-        if end.saturating_sub(offset) < PREFIX as u64 {
-            return Ok(None);
-        }
-        let mut prefix = [0; PREFIX];
-        file.read_exact_at(&mut prefix, offset)?;
-        let [mark @ .., a, b, c, d] = prefix;
-        let sum = u32::from_le_bytes([a, b, c, d]);
-        let [m0, m1, m2, m3, h0, h1, h2, h3, content @ ..] = mark;
-        let length = u64::from(u32::from_le_bytes([h0, h1, h2, h3]));
-        let content = u64::from_le_bytes(content);
-        let begin = offset + PREFIX as u64 + length;
-        let next = begin.checked_add(content);
-        let Some(next) = next.filter(|next| *next <= end) else {
-            return Ok(None);
-        };
-        if [m0, m1, m2, m3] != MARK || length > LONGEST_HEAD as u64 {
-            return Ok(None);
-        }
-        let mut head = vec![0; usize::try_from(length).unwrap_or(0)];
-        file.read_exact_at(&mut head, offset + PREFIX as u64)?;
-        if crc32fast::hash(&head) != sum {
-            return Ok(None);
-        }
-        Ok(Head::read(&head).map(|head| {
-            let block = Self {
-                file: Arc::clone(file),
-                content: begin,
-                head,
-            };
-            (block, next)
-        }))
+        let found = find_head(file, offset, end)?;
+        Ok(found.map(|(head, _, next)| (Self::written(Arc::clone(file), offset, &head), next)))
     }
 
+    /// Reads its head.
+    ///
+    /// # Errors
+    /// What reading the file gives; `InvalidData` for a damaged head.
+    pub(crate) fn open(&self) -> io::Result<OpenBlock<'_>> {
+        let (head, content, _) =
+            find_head(&self.file, self.offset, u64::MAX)?.ok_or_else(damaged)?;
+        Ok(OpenBlock {
+            file: &self.file,
+            content,
+            head,
+        })
+    }
+}
+
+impl OpenBlock<'_> {
     /// Reads a part; `which` is its place among all.
     fn part<T>(&self, which: usize, load: impl FnOnce(&Part, &[u8]) -> Option<T>) -> io::Result<T> {
         let before = self.head.parts().take(which);
@@ -281,12 +316,7 @@ impl Block {
             self.file
                 .read_exact_at(&mut stored, self.content + offset)?;
         }
-        load(part, &stored).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a block of the access log is damaged",
-            )
-        })
+        load(part, &stored).ok_or_else(damaged)
     }
 
     /// One number of all rows.

@@ -132,14 +132,14 @@ impl Found {
 impl Source {
     fn times(&self) -> (u64, u64) {
         match self {
-            Self::Block(block) => block.head.times,
+            Self::Block(block) => block.times,
             Self::Chunk(chunk) => chunk.times,
         }
     }
 
     fn rows(&self) -> usize {
         match self {
-            Self::Block(block) => block.head.rows,
+            Self::Block(block) => block.rows,
             Self::Chunk(chunk) => chunk.rows,
         }
     }
@@ -156,14 +156,14 @@ impl Source {
     /// The times of all rows.
     fn all_times(&self) -> io::Result<Vec<u64>> {
         match self {
-            Self::Block(block) => block.numbers(Number::Time),
+            Self::Block(block) => block.open()?.numbers(Number::Time),
             Self::Chunk(chunk) => Ok(chunk.rows().map(|row| row.number(Number::Time)).collect()),
         }
     }
 
     fn give(&self, places: &[usize], each: impl FnMut(&Row<'_>)) -> io::Result<()> {
         match self {
-            Self::Block(block) => block.rows(places, each),
+            Self::Block(block) => block.open()?.rows(places, each),
             Self::Chunk(chunk) => {
                 let rows: Vec<Row<'_>> = chunk.rows().collect();
                 let wanted = places.iter().filter_map(|place| rows.get(*place));
@@ -184,7 +184,8 @@ impl Query {
 
 /// Reads those columns only that decide, and of those only what does not follow from the head.
 fn find_in_block(block: &Block, query: &Query) -> io::Result<Found> {
-    let (rows, (from, to)) = (block.head.rows, block.head.times);
+    let (rows, (from, to)) = (block.rows, block.times);
+    let block = block.open()?;
     let mut found = Found::All;
     for condition in &query.conditions {
         if let Condition::Text(text, ..) = condition {

@@ -35,8 +35,8 @@ struct Segment {
 
 impl Segment {
     fn times(&self) -> Option<(u64, u64)> {
-        let first = self.blocks.iter().map(|block| block.head.times.0).min()?;
-        let last = self.blocks.iter().map(|block| block.head.times.1).max()?;
+        let first = self.blocks.iter().map(|block| block.times.0).min()?;
+        let last = self.blocks.iter().map(|block| block.times.1).max()?;
         Some((first, last))
     }
 }
@@ -118,7 +118,7 @@ impl Segments {
             return Err(error);
         }
         segment.end += data.len() as u64;
-        let block = Block::written(Arc::clone(&segment.file), offset, data.len(), head);
+        let block = Block::written(Arc::clone(&segment.file), offset, &head);
         segment.blocks.push(Arc::new(block));
         self.next += 1;
         Ok(())
@@ -222,7 +222,7 @@ mod tests {
     fn times(segments: &Segments) -> Vec<u64> {
         let columns = segments
             .blocks()
-            .map(|block| block.numbers(Number::Time).unwrap());
+            .map(|block| block.open().unwrap().numbers(Number::Time).unwrap());
         columns.flatten().collect()
     }
 
@@ -237,6 +237,7 @@ mod tests {
         assert_eq!((again.next(), again.bytes()), (2, segments.bytes()));
         let block = again.blocks().next().unwrap();
         let mut lines = Vec::new();
+        let block = block.open().unwrap();
         block
             .rows(&[3], |row| lines.push(row.text(Text::Line).to_vec()))
             .unwrap();
