@@ -8,7 +8,7 @@ from harness import prometheus
 from harness.api import IN_PROGRESS, SUCCEEDED
 from harness.gateway import Gateway, binary
 
-from . import machine
+from . import ROOT, machine
 from .process import Process
 from .proxies import Proxy, new_rule
 
@@ -19,13 +19,14 @@ RULES_PER_CALL = 500
 class PinnedGateway(Gateway):
     """The end-to-end tests' gateway, on one core, ending with us."""
 
-    def __init__(self, folder, core, logged=False):
+    def __init__(self, folder, core, logged=False, program=None):
         super().__init__(folder, {"log": {"level": "error"}, "access_log": {"enabled": logged}}, workers=1)
         self.core = core
+        self.program = program or binary()
 
     def launch(self, *more):
         self._starts += 1
-        self.pinned = Process([binary(), "--config", self.config_file, *more], self.core, self.folder / f"clbd-{self._starts}.log")
+        self.pinned = Process([self.program, "--config", self.config_file, *more], self.core, self.folder / f"clbd-{self._starts}.log")
         self.process = self.pinned.popen
         return self
 
@@ -33,6 +34,8 @@ class PinnedGateway(Gateway):
         return self
 
     def __exit__(self, *_):
+        # Politely first: a build that counts what runs (deploy/profile) writes it when it ends.
+        self.pinned.stop()
         self.close()
 
 
@@ -42,13 +45,15 @@ class Clbd(Proxy):
     kind = "clbd"
     change_name = "Action API"
 
-    def __init__(self):
-        text = subprocess.run([binary(), "--version"], capture_output=True, text=True, check=True).stdout
-        super().__init__("clbd", re.sub(r"^clbd\s+", "", " ".join(text.split())))
+    def __init__(self, name="clbd", path=None):
+        self.path = path or binary()
+        text = subprocess.run([self.path, "--version"], capture_output=True, text=True, check=True).stdout
+        profile = subprocess.run([ROOT / "deploy/pgo/check", self.path], capture_output=True, text=True, check=False).stdout
+        super().__init__(name, ", ".join([re.sub(r"^clbd\s+", "", " ".join(text.split())), *profile.split("\n")[:1]]))
 
     def start(self, stack, bench, setup, folder):
         self.setup = setup
-        self.gateway = stack.enter_context(PinnedGateway(folder / self.name, bench.cores.proxy, setup.logged))
+        self.gateway = stack.enter_context(PinnedGateway(folder / self.name, bench.cores.proxy, setup.logged, self.path))
         self.gateway.start()
         self.process = self.gateway.pinned
         self.api = self.gateway.api()

@@ -84,6 +84,7 @@ def arguments(what):
     parser.add_argument("--seconds", type=float, default=0.7, help="length of one run (default 0.7)")
     parser.add_argument("--warm-up", type=float, default=0.2, help="what runs before and is not measured (default 0.2)")
     parser.add_argument("--proxies", default=",".join(known), help=f"which (default {','.join(known)})")
+    parser.add_argument("--clbd", action="append", default=[], metavar="PATH", help="another clbd, beside the one that is built")
     parser.add_argument("--nginx", action="append", default=[], metavar="PATH", help="another nginx, beside the installed one")
     parser.add_argument("--haproxy", action="append", default=[], metavar="PATH", help="another HAProxy, beside the installed one")
     parser.add_argument("--given-only", action="store_true", help="leave the installed ones out where others are given")
@@ -132,6 +133,7 @@ def chosen_proxies(options, needs_stream):
         proxies.append(Floor("floor"))
     if "clbd" in kinds:
         proxies.append(Clbd())
+        proxies += [Clbd(f"clbd-{number}", path) for number, path in enumerate(options.clbd, 2)]
     for kind, make, given, packages in (
         ("nginx", Nginx, options.nginx, ("nginx-light", "nginx")),
         ("haproxy", Haproxy, options.haproxy, ("haproxy",)),
@@ -150,9 +152,9 @@ def chosen_proxies(options, needs_stream):
 
 def again(proxy, make=None):
     """The same proxy, not started: a second instance beside the first."""
-    if isinstance(proxy, (Nginx, Haproxy)):
+    if isinstance(proxy, (Nginx, Haproxy, Clbd)):
         return (make or type(proxy))(proxy.name, proxy.path)
-    return type(proxy)() if isinstance(proxy, Clbd) else type(proxy)(proxy.name)
+    return type(proxy)(proxy.name)
 
 
 def calibrate(bench, options, setup):
