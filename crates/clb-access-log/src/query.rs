@@ -185,6 +185,10 @@ impl Query {
 /// Reads those columns only that decide, and of those only what does not follow from the head.
 fn find_in_block(block: &Block, query: &Query) -> io::Result<Found> {
     let (rows, (from, to)) = (block.rows, block.times);
+    let is_inside = from >= query.times.0 && to <= query.times.1;
+    if is_inside && query.conditions.is_empty() {
+        return Ok(Found::All);
+    }
     let block = block.open()?;
     let mut found = Found::All;
     for condition in &query.conditions {
@@ -222,7 +226,7 @@ fn find_in_block(block: &Block, query: &Query) -> io::Result<Found> {
             }
         }
     }
-    if from < query.times.0 || to > query.times.1 {
+    if !is_inside {
         let times = block.numbers(Number::Time)?;
         let window = query.times.0..=query.times.1;
         found.retain(rows, |place| {
