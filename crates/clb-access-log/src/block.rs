@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::chunk::emptied;
-use crate::columns::{Part, Texts};
+use crate::columns::{Part, Press, Texts};
 use crate::row::{Front, NUMBERS, Number, Row, TEXTS, Text, push_number, take_number};
 
 /// What a block begins with: its mark, and the version of its form.
@@ -156,33 +156,30 @@ impl<'a> Columns<'a> {
         all.get(start..start + self.rows).unwrap_or_default()
     }
 
-    /// The block's octets, and their head.
-    pub(crate) fn encode(&self) -> (Vec<u8>, Head) {
-        let mut content = Vec::new();
-        let numbers = Number::ALL.map(|number| {
-            let column = self.column(&self.numbers, number as usize);
-            Part::of_numbers(column, &mut content)
-        });
+    /// Makes the block's content in the press, and its head.
+    pub(crate) fn encode(&self, press: &mut Press) -> Head {
+        press.clear();
+        let numbers =
+            Number::ALL.map(|number| press.numbers(self.column(&self.numbers, number as usize)));
         let texts = Text::ALL.map(|text| {
             let column = self.column(&self.texts, text as usize);
-            Part::of_texts(column, text == Text::Id, &mut content)
+            press.texts(column, text == Text::Id)
         });
         let times = self.column(&self.numbers, Number::Time as usize);
         let time = |time: Option<&u64>| time.copied().unwrap_or(0);
-        let head = Head {
+        Head {
             rows: self.len(),
             times: (time(times.first()), time(times.last())),
             numbers,
             texts,
-        };
-        (head.with(&content), head)
+        }
     }
 }
 
 impl Head {
-    /// The whole block.
-    fn with(&self, content: &[u8]) -> Vec<u8> {
-        let mut head = Vec::new();
+    /// What stands before so many octets of content.
+    pub(crate) fn before(&self, content: usize) -> Vec<u8> {
+        let mut head = Vec::with_capacity(2_048);
         push_number(self.rows as u64, &mut head);
         push_number(self.times.0, &mut head);
         push_number(self.times.1, &mut head);
@@ -193,13 +190,12 @@ impl Head {
             push_number(part.stored.into(), &mut head);
             push_number(part.sum.into(), &mut head);
         }
-        let mut out = Vec::with_capacity(PREFIX + head.len() + content.len());
+        let mut out = Vec::with_capacity(PREFIX + head.len());
         out.extend_from_slice(&MARK);
         out.extend_from_slice(&(head.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(content.len() as u64).to_le_bytes());
+        out.extend_from_slice(&(content as u64).to_le_bytes());
         out.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
         out.extend_from_slice(&head);
-        out.extend_from_slice(content);
         out
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::block::{ColumnRoom, Columns};
+use crate::columns::Press;
 use crate::row::{Front, Number, Row, Text, numbered};
 
 /// Octets of a chunk that others follow in. Were each turn's few rows a piece of memory of their
@@ -124,22 +125,23 @@ struct Lying<'c> {
 pub(crate) struct Room {
     order: Vec<Lying<'static>>,
     columns: ColumnRoom,
+    press: Press,
 }
 
 impl Room {
-    /// Gives it up if it is larger than for so many rows.
-    pub(crate) fn shrink_to(&mut self, rows: usize) {
-        if self.order.capacity() > rows {
+    /// Gives it up if it is larger than for so many rows, or their content than so many octets.
+    pub(crate) fn shrink_to(&mut self, rows: usize, octets: usize) {
+        if self.order.capacity() > rows || self.press.capacity() > octets {
             *self = Self::default();
         }
     }
 }
 
-/// Shows all rows of all chunks as columns, by their times.
+/// Shows all rows of all chunks as columns, by their times, with what a block is made in.
 pub(crate) fn in_order<T>(
     chunks: &[Arc<Chunk>],
     room: &mut Room,
-    show: impl FnOnce(&Columns<'_>) -> T,
+    show: impl FnOnce(&Columns<'_>, &mut Press) -> T,
 ) -> T {
     let count = chunks.iter().map(|chunk| chunk.rows).sum();
     let mut order = emptied(std::mem::take(&mut room.order));
@@ -160,7 +162,7 @@ pub(crate) fn in_order<T>(
     for row in &order {
         rows.push_whole(&row.front, row.whole, row.name);
     }
-    let shown = show(&rows);
+    let shown = show(&rows, &mut room.press);
     room.columns = rows.into_room();
     room.order = emptied(order);
     shown
@@ -240,12 +242,17 @@ mod tests {
         for round in 1..4_u64 {
             let chunks = [Arc::new(chunk(&[round + 1, round])), Arc::new(chunk(&[0]))];
             let before = room.order.as_ptr();
-            let count = in_order(&chunks, &mut room, |rows| rows.len());
+            let count = in_order(&chunks, &mut room, |rows, _| rows.len());
             assert_eq!(count, 3);
             assert!(round == 1 || before == room.order.as_ptr());
             assert!(room.order.is_empty() && room.order.capacity() >= 3);
         }
-        room.shrink_to(2);
+        room.shrink_to(2, usize::MAX);
         assert_eq!(room.order.capacity(), 0);
+        in_order(&[Arc::new(chunk(&[0]))], &mut room, |rows, press| {
+            rows.encode(press);
+        });
+        room.shrink_to(2, 0);
+        assert_eq!((room.order.capacity(), room.press.capacity()), (0, 0));
     }
 }

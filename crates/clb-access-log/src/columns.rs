@@ -1,7 +1,11 @@
 //! Columns of a block: numbers in as few octets as they need, texts as a list of the different ones
 //! and a number for each row; each part compressed by itself.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher as _;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 use crate::row::{push_number, take_number};
 
@@ -23,78 +27,144 @@ pub(crate) struct Part {
 /// The width of codes that are the rows' own places: every row has a text of its own.
 const OWN: u8 = u8::MAX;
 
-impl Part {
-    /// Appends the part to `out`.
-    fn store(base: u64, width: u8, raw: &[u8], out: &mut Vec<u8>) -> Self {
-        let compressed = lz4_flex::block::compress(raw);
-        let stored = match compressed.len() < raw.len() {
-            true => compressed.as_slice(),
-            false => raw,
-        };
-        out.extend_from_slice(stored);
+/// Where the parts of a block are made; used for one block after the other, so that the program's
+/// memory is not a megabyte more whenever one is closed.
+#[derive(Default)]
+pub(crate) struct Press {
+    /// The parts, one after the other.
+    content: Vec<u8>,
+    /// A part before it is compressed.
+    raw: Vec<u8>,
+    codes: Vec<u64>,
+    /// The different texts of a column: the first row that has one, and its code.
+    known: HashTable<(usize, u64)>,
+    hasher: foldhash::fast::RandomState,
+    table: CompressTable,
+}
+
+impl std::fmt::Debug for Press {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Press")
+            .field("content", &self.content.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Press {
+    /// Forgets the last block.
+    pub(crate) fn clear(&mut self) {
+        self.content.clear();
+    }
+
+    /// The parts, one after the other.
+    pub(crate) fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// Octets that it holds for the next block.
+    pub(crate) fn capacity(&self) -> usize {
+        let codes = self.codes.capacity() * size_of::<u64>();
+        let known = self.known.capacity() * size_of::<(usize, u64)>();
+        self.content.capacity() + self.raw.capacity() + codes + known
+    }
+
+    /// Appends what is in `raw`.
+    fn store(&mut self, base: u64, width: u8) -> Part {
+        let start = self.content.len();
+        let most = get_maximum_output_size(self.raw.len());
+        self.content.resize(start + most, 0);
+        let room = self.content.get_mut(start..).unwrap_or_default();
+        let compressed = compress_into_with_table(&self.raw, room, &mut self.table);
+        match compressed {
+            Ok(length) if length < self.raw.len() => self.content.truncate(start + length),
+            _ => {
+                self.content.truncate(start);
+                self.content.extend_from_slice(&self.raw);
+            }
+        }
+        let stored = self.content.get(start..).unwrap_or_default();
         let length = |data: &[u8]| u32::try_from(data.len()).unwrap_or(u32::MAX);
-        Self {
+        Part {
             base,
             width,
-            raw: length(raw),
+            raw: length(&self.raw),
             stored: length(stored),
             sum: crc32fast::hash(stored),
         }
     }
 
-    /// Appends numbers to `out`.
-    pub(crate) fn of_numbers(numbers: &[u64], out: &mut Vec<u8>) -> Self {
+    /// Appends numbers.
+    pub(crate) fn numbers(&mut self, numbers: &[u64]) -> Part {
         let base = numbers.iter().copied().min().unwrap_or(0);
         let most = numbers.iter().copied().max().unwrap_or(0) - base;
         let width = usize::try_from((u64::BITS - most.leading_zeros()).div_ceil(8)).unwrap_or(8);
         // All lowest octets first: they differ, while those above often are the same in all rows,
         // which compresses to nothing.
-        let mut raw = Vec::with_capacity(numbers.len() * width);
+        self.raw.clear();
+        self.raw.reserve(numbers.len() * width);
         for octet in 0..width {
-            raw.extend(
+            self.raw.extend(
                 numbers
                     .iter()
                     .map(|number| ((number - base) >> (8 * octet)) as u8),
             );
         }
-        Self::store(base, width as u8, &raw, out)
+        self.store(base, width as u8)
     }
 
-    /// Appends texts to `out`: the different ones, and which one each row has.
-    pub(crate) fn of_texts(texts: &[&[u8]], are_ids: bool, out: &mut Vec<u8>) -> [Self; 2] {
-        let mut list = Vec::new();
+    /// Appends texts: the different ones, and which one each row has.
+    pub(crate) fn texts(&mut self, texts: &[&[u8]], are_ids: bool) -> [Part; 2] {
+        self.raw.clear();
         if are_ids {
             // No two are the same.
-            texts.iter().for_each(|text| push_text(text, &mut list));
-            let entries = Self::store(0, 0, &list, out);
-            let codes = Self {
+            texts.iter().for_each(|text| push_text(text, &mut self.raw));
+            let entries = self.store(0, 0);
+            let codes = Part {
                 width: OWN,
-                ..Self::default()
+                ..Part::default()
             };
             return [entries, codes];
         }
-        let mut known: HashMap<&[u8], u64, foldhash::fast::RandomState> = HashMap::default();
-        let mut codes = Vec::with_capacity(texts.len());
+        let mut codes = std::mem::take(&mut self.codes);
+        codes.clear();
+        self.known.clear();
         let mut last: Option<(&[u8], u64)> = None;
-        for &text in texts {
+        for (row, &text) in texts.iter().enumerate() {
             let code = match last {
                 // Cheaper than looking it up, and of most columns most rows are as the one before.
                 Some((before, code)) if before == text => code,
-                _ => {
-                    let next = known.len() as u64;
-                    *known.entry(text).or_insert_with(|| {
-                        push_text(text, &mut list);
-                        next
-                    })
-                }
+                _ => self.code(texts, row, text),
             };
             last = Some((text, code));
             codes.push(code);
         }
-        let entries = Self::store(0, 0, &list, out);
-        [entries, Self::of_numbers(&codes, out)]
+        let entries = self.store(0, 0);
+        let numbers = self.numbers(&codes);
+        self.codes = codes;
+        [entries, numbers]
     }
 
+    /// The code of a row's text, which is appended to `raw` if it is the first of its kind.
+    fn code(&mut self, texts: &[&[u8]], row: usize, text: &[u8]) -> u64 {
+        let next = self.known.len() as u64;
+        let of = |row: usize| texts.get(row).copied().unwrap_or_default();
+        let entry = self.known.entry(
+            self.hasher.hash_one(text),
+            |&(first, _)| of(first) == text,
+            |&(first, _)| self.hasher.hash_one(of(first)),
+        );
+        match entry {
+            Entry::Occupied(known) => known.get().1,
+            Entry::Vacant(place) => {
+                place.insert((row, next));
+                push_text(text, &mut self.raw);
+                next
+            }
+        }
+    }
+}
+
+impl Part {
     /// Whether the part has nothing to be read.
     pub(crate) fn is_empty(&self) -> bool {
         self.stored == 0
@@ -242,9 +312,9 @@ mod tests {
 
     #[test]
     fn what_is_the_same_in_all_rows_takes_no_room() {
-        let mut out = Vec::new();
-        let part = Part::of_numbers(&[7; 1_000], &mut out);
-        assert!(out.is_empty() && part.is_empty());
+        let mut press = Press::default();
+        let part = press.numbers(&[7; 1_000]);
+        assert!(press.content().is_empty() && part.is_empty());
         assert_eq!(part.numbers(&[], 3), Some(vec![7; 3]));
     }
 
@@ -264,8 +334,9 @@ mod tests {
 
     #[test]
     fn damage_is_seen() {
-        let mut out = Vec::new();
-        let part = Part::of_numbers(&[1, 2, 3, 400], &mut out);
+        let mut press = Press::default();
+        let part = press.numbers(&[1, 2, 3, 400]);
+        let mut out = press.content().to_vec();
         assert!(part.numbers(&out, 4).is_some());
         out[1] ^= 1;
         assert_eq!(part.numbers(&out, 4), None);
@@ -275,24 +346,30 @@ mod tests {
         #[test]
         fn numbers_come_back(numbers in prop::collection::vec(any::<u64>(), 1..300), shift in 0u32..64) {
             let numbers: Vec<u64> = numbers.iter().map(|number| number >> shift).collect();
-            let mut out = Vec::new();
-            let part = Part::of_numbers(&numbers, &mut out);
-            prop_assert_eq!(part.numbers(&out, numbers.len()), Some(numbers));
+            let mut press = Press::default();
+            let part = press.numbers(&numbers);
+            prop_assert_eq!(part.numbers(press.content(), numbers.len()), Some(numbers));
         }
 
         #[test]
         fn texts_come_back(
-            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..300),
-            are_ids in any::<bool>(),
+            columns in prop::collection::vec(
+                (prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..300), any::<bool>()),
+                1..4,
+            ),
         ) {
-            let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-            let mut out = Vec::new();
-            let [entries, codes] = Part::of_texts(&texts, are_ids, &mut out);
-            let (first, second) = out.split_at(entries.stored as usize);
-            let list = entries.texts(first).unwrap();
-            let codes = codes.numbers(second, texts.len()).unwrap();
-            let back: Vec<&[u8]> = codes.iter().map(|&code| list.get(code).unwrap()).collect();
-            prop_assert_eq!(back, texts);
+            // One press for all: nothing of a column is left for the next.
+            let mut press = Press::default();
+            for (texts, are_ids) in columns {
+                let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+                press.clear();
+                let [entries, codes] = press.texts(&texts, are_ids);
+                let (first, second) = press.content().split_at(entries.stored as usize);
+                let list = entries.texts(first).unwrap();
+                let codes = codes.numbers(second, texts.len()).unwrap();
+                let back: Vec<&[u8]> = codes.iter().map(|&code| list.get(code).unwrap()).collect();
+                prop_assert_eq!(back, texts);
+            }
         }
     }
 }

@@ -353,6 +353,7 @@ fn collect(sources: &[Source], wanted: &[Candidate]) -> io::Result<Vec<Vec<u8>>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::Press;
     use crate::segments::{Keep, Segments};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -418,7 +419,7 @@ mod tests {
                 match is_block {
                     true => {
                         let columns = crate::block::Columns::of(&rows);
-                        segments.append(&columns, &keep).unwrap();
+                        segments.append(&columns, &mut Press::default(), &keep).unwrap();
                     }
                     false => {
                         let mut chunk = Chunk::default();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::block::{Block, Columns, Head};
+use crate::columns::Press;
 
 /// How much time a segment spans at most, for whole segments are removed.
 const SPAN_US: u64 = 3_600 * 1_000_000;
@@ -97,14 +98,22 @@ impl Segments {
         self.list.iter().map(|segment| segment.end).sum()
     }
 
-    /// Writes rows as one block; removes the oldest segments if there
-    /// is no room for it.
+    /// Writes rows, by way of the press, as one block; removes the oldest segments if there is no
+    /// room for it.
     ///
     /// # Errors
     /// What writing gives; then nothing of the block is kept.
-    pub(crate) fn append(&mut self, rows: &Columns<'_>, keep: &Keep) -> io::Result<()> {
-        let (data, head) = rows.encode();
-        self.make_room(data.len() as u64, keep.max_bytes);
+    pub(crate) fn append(
+        &mut self,
+        rows: &Columns<'_>,
+        press: &mut Press,
+        keep: &Keep,
+    ) -> io::Result<()> {
+        let head = rows.encode(press);
+        let content = press.content();
+        let before = head.before(content.len());
+        let length = (before.len() + content.len()) as u64;
+        self.make_room(length, keep.max_bytes);
         if self.needs_another(&head, keep.max_bytes) {
             self.add_segment()?;
         }
@@ -112,12 +121,17 @@ impl Segments {
             return Err(io::ErrorKind::NotFound.into());
         };
         let offset = segment.end;
-        if let Err(error) = segment.file.write_all_at(&data, offset) {
+        // The head last: what has none is no block.
+        let written = segment
+            .file
+            .write_all_at(content, offset + before.len() as u64)
+            .and_then(|()| segment.file.write_all_at(&before, offset));
+        if let Err(error) = written {
             // So that the next block follows the last whole one.
             let _ = segment.file.set_len(offset);
             return Err(error);
         }
-        segment.end += data.len() as u64;
+        segment.end += length;
         let block = Block::written(Arc::clone(&segment.file), offset, &head);
         segment.blocks.push(Arc::new(block));
         self.next += 1;
@@ -230,8 +244,12 @@ mod tests {
     fn what_was_written_is_there_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let mut segments = Segments::open(dir.path()).unwrap();
-        segments.append(&rows(0..10), &KEEP).unwrap();
-        segments.append(&rows(10..20), &KEEP).unwrap();
+        segments
+            .append(&rows(0..10), &mut Press::default(), &KEEP)
+            .unwrap();
+        segments
+            .append(&rows(10..20), &mut Press::default(), &KEEP)
+            .unwrap();
         let again = Segments::open(dir.path()).unwrap();
         assert_eq!(times(&again), (0..20).collect::<Vec<_>>());
         assert_eq!((again.next(), again.bytes()), (2, segments.bytes()));
@@ -248,16 +266,22 @@ mod tests {
     fn half_a_block_is_cut_off_and_the_next_one_follows_the_whole_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut segments = Segments::open(dir.path()).unwrap();
-        segments.append(&rows(0..10), &KEEP).unwrap();
+        segments
+            .append(&rows(0..10), &mut Press::default(), &KEEP)
+            .unwrap();
         let whole = segments.bytes();
-        segments.append(&rows(10..20), &KEEP).unwrap();
+        segments
+            .append(&rows(10..20), &mut Press::default(), &KEEP)
+            .unwrap();
         let path = segments.list[0].path.clone();
         for end in whole..segments.bytes() {
             let file = OpenOptions::new().write(true).open(&path).unwrap();
             file.set_len(end).unwrap();
             let mut again = Segments::open(dir.path()).unwrap();
             assert_eq!(again.bytes(), whole, "{end}");
-            again.append(&rows(30..40), &KEEP).unwrap();
+            again
+                .append(&rows(30..40), &mut Press::default(), &KEEP)
+                .unwrap();
             assert_eq!(times(&again), (0..10).chain(30..40).collect::<Vec<_>>());
         }
     }
@@ -269,7 +293,9 @@ mod tests {
         // Each more than an hour after the other, so each in a segment of its own.
         for hour in 0..4 {
             let start = hour * 2 * SPAN_US;
-            segments.append(&rows(start..start + 10), &KEEP).unwrap();
+            segments
+                .append(&rows(start..start + 10), &mut Press::default(), &KEEP)
+                .unwrap();
         }
         let each = segments.bytes() / 4;
         segments.expire(2 * SPAN_US + 100_000_000, &KEEP);
@@ -280,7 +306,9 @@ mod tests {
         };
         segments.expire(0, &keep);
         assert_eq!(segments.list.len(), 2);
-        segments.append(&rows(0..10), &keep).unwrap();
+        segments
+            .append(&rows(0..10), &mut Press::default(), &keep)
+            .unwrap();
         assert!(segments.bytes() <= keep.max_bytes);
         assert_eq!(
             fs::read_dir(dir.path()).unwrap().count(),

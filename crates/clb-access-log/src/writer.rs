@@ -35,6 +35,8 @@ const MOST_WAITING: usize = 4 * BLOCK_BYTES;
 const AWAY_BYTES: usize = 32 * 1024;
 /// Rows of the largest block whose room is kept.
 const MOST_ROOM: usize = 4 * BLOCK_ROWS;
+/// Octets of what its content was made in, at most, if that is kept.
+const MOST_PRESS: usize = BLOCK_BYTES / 2;
 /// A block spans no more time, so that what is old can be removed.
 const BLOCK_SPAN_US: u64 = 3_600 * 1_000_000;
 /// How long rows are gathered in the rings while there are any.
@@ -518,8 +520,8 @@ impl Writer {
         };
         let chunks = lock(&self.shared.state).open.clone();
         let keep = keep(&self.shared);
-        let (written, lost) = in_order(&chunks, &mut self.room, |rows| {
-            (disk.segments.append(rows, &keep), rows.len() as u64)
+        let (written, lost) = in_order(&chunks, &mut self.room, |rows, press| {
+            (disk.segments.append(rows, press, &keep), rows.len() as u64)
         });
         {
             let mut state = lock(&self.shared.state);
@@ -552,7 +554,7 @@ impl Writer {
 
     /// Keeps the room of what is in a block now, but for what was unusually large.
     fn keep_room(&mut self, chunks: Vec<Arc<Chunk>>) {
-        self.room.shrink_to(MOST_ROOM);
+        self.room.shrink_to(MOST_ROOM, MOST_PRESS);
         let mut octets: usize = self.spare.iter().map(Vec::capacity).sum();
         // A query may still have some of them.
         for chunk in chunks.into_iter().filter_map(Arc::into_inner) {
