@@ -29,6 +29,15 @@ def write_rustc(folder, version):
     compiler.chmod(0o755)
 
 
+@pytest.mark.parametrize("arguments", [("-vV",), OPTIMISED])
+def test_what_cargo_sets_arrives_whatever_its_name(folder, arguments):
+    compiler = folder / "compiler"
+    compiler.write_text("#!/usr/bin/env python3\nimport os, sys\nprint('" + RECORDED + "' if sys.argv[1:] == ['--version'] else os.environ.get('CARGO_BIN_EXE_clb-bench'))\n")
+    environment = {**os.environ, "CARGO_BIN_EXE_clb-bench": "there"}
+    done = subprocess.run([folder / "rustc", compiler, *arguments], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "there\n"
+
+
 def called_with(folder, *arguments):
     done = subprocess.run([folder / "rustc", folder / "compiler", *arguments], capture_output=True, text=True, check=True)
     return tuple(done.stdout.splitlines())
