@@ -34,8 +34,9 @@ class PinnedGateway(Gateway):
         return self
 
     def __exit__(self, *_):
-        # Politely first: a build that counts what runs (deploy/profile) writes it when it ends.
-        self.pinned.stop()
+        # Politely first: a build that counts what runs (deploy/pgo/record) writes it when it ends.
+        if self.process:
+            self.pinned.stop()
         self.close()
 
 

@@ -179,7 +179,7 @@ impl<'a> Columns<'a> {
 impl Head {
     /// What stands before so many octets of content.
     pub(crate) fn before(&self, content: usize) -> Vec<u8> {
-        let mut head = Vec::with_capacity(2_048);
+        let mut head = Vec::new();
         push_number(self.rows as u64, &mut head);
         push_number(self.times.0, &mut head);
         push_number(self.times.1, &mut head);

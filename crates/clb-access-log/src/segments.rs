@@ -287,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn content_without_its_head_is_no_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = Segments::open(dir.path()).unwrap();
+        let mut press = Press::default();
+        segments.append(&rows(0..10), &mut press, &KEEP).unwrap();
+        let whole = segments.bytes();
+        // The machine went down between the two writes of the next block.
+        let head = rows(10..20)
+            .encode(&mut press)
+            .before(press.content().len());
+        let file = &segments.list[0].file;
+        file.write_all_at(press.content(), whole + head.len() as u64)
+            .unwrap();
+        let mut again = Segments::open(dir.path()).unwrap();
+        assert_eq!(again.bytes(), whole);
+        again.append(&rows(30..40), &mut press, &KEEP).unwrap();
+        assert_eq!(times(&again), (0..10).chain(30..40).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_oldest_segments_go_when_they_are_too_old_or_too_many() {
         let dir = tempfile::tempdir().unwrap();
         let mut segments = Segments::open(dir.path()).unwrap();
