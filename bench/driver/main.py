@@ -213,11 +213,10 @@ def measure(what, options, stack):
         failures += sum(row["connections"] - row["open"] for row in rows)
     if "sessions" in SPECIAL[what] and (not chosen or "sessions" in chosen):
         print("UDP sessions", file=sys.stderr, flush=True)
-        for proxy in proxies:
-            if isinstance(proxy, Clbd):
-                row = special.sessions(bench, again(proxy), setups[first], options.sessions)
-                report.add_sessions(row)
-                failures += row["sessions"] - row["answered"]
+        measured = [again(proxy) for proxy in proxies if isinstance(proxy, Clbd)]
+        for row in special.sessions(bench, measured, setups[first], options.sessions):
+            report.add_sessions(row)
+            failures += row["sessions"] - row["answered"]
     if "flood" in SPECIAL[what] and (not chosen or "flood" in chosen):
         print("unfinished handshakes", file=sys.stderr, flush=True)
         runs = flood.floods(bench, [again(proxy) for proxy in proxies], "p256", setups["p256"], options)

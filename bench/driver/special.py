@@ -34,13 +34,17 @@ def idle(bench, proxies, setup, connections, *exchange):
 SESSION_BACKENDS = 16
 
 
-def sessions(bench, proxy, setup, count):
-    """User memory of clbd around UDP sessions. One for each needs a socket at the peers, of which there may not be so many."""
+def sessions(bench, proxies, setup, count):
+    """User memory of each clbd around UDP sessions. One for each needs a socket at the peers, of which there may not be so many."""
     hosts = tuple(f"127.0.1.{number}" for number in range(1, SESSION_BACKENDS))
     for host in hosts:
         bench.tool.backend("--udp", listen=f"{host}:{setup.backend[1]}")
+    return [_sessions(bench, proxy, replace(setup, more_hosts=hosts), count) for proxy in proxies]
+
+
+def _sessions(bench, proxy, setup, count):
     with contextlib.ExitStack() as stack, bench.folder_for("sessions") as folder:
-        proxy.start(stack, bench, replace(setup, more_hosts=hosts), folder)
+        proxy.start(stack, bench, setup, folder)
         address = f"{proxy.address[0]}:{proxy.address[1]}"
         before = _settled(proxy.pids())
         with bench.tool.start("udp-sessions", "--to", address, "--sessions", str(count)) as begun:

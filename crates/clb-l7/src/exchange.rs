@@ -182,11 +182,14 @@ async fn attempt(
         log.asks(*addr);
     }
     let keep = local.settings().backend_keepalive;
-    let mut kept = local.idle.take(*addr, keep, local.now()).filter(|stream| {
-        // A request that may not be repeated asks the kernel too: what has come but was not
-        // noticed yet would cost the client its answer.
-        order.may_be_repeated() || is_open(stream)
-    });
+    let mut kept = local
+        .idle
+        .take(*addr, keep, local.now(), |dead| local.close(dead))
+        .filter(|stream| {
+            // A request that may not be repeated asks the kernel too: what has come but was not
+            // noticed yet would cost the client its answer.
+            order.may_be_repeated() || is_open(stream)
+        });
     loop {
         let is_kept = kept.is_some();
         let backend = match kept.take() {
@@ -219,8 +222,7 @@ async fn attempt(
                 return Attempt::Ended(outcome);
             }
         };
-        let _ = clb_net::set_linger_zero(&backend);
-        drop(backend);
+        local.give_up(backend);
         match failure {
             Failure::Closed(error, was_untouched) => {
                 tracing::debug!(backend = %addr, %error, is_kept, "no answer");
@@ -307,7 +309,7 @@ fn ended(
             if complete.keeps_backend && order.may_share_backend {
                 local.keep(chosen.addr, backend);
             } else if complete.is_early {
-                let _ = clb_net::set_linger_zero(&backend);
+                local.give_up(backend);
             }
             order.status = Some(complete.status);
             Ok(after_answer(asker, complete))
@@ -326,8 +328,7 @@ fn ended(
             })))
         }
         end => {
-            // Whatever the backend still does is for nobody.
-            let _ = clb_net::set_linger_zero(&backend);
+            local.give_up(backend);
             order.reason = match end {
                 End::Cut { .. } => Reason::AnswerCut,
                 End::ClientFault(408) => Reason::ClientTimeout,

@@ -42,12 +42,13 @@ impl Kept {
 
 impl Idle {
     /// A connection to the backend that is younger than `keep` and silent so far. Of several the
-    /// one used last: it has the best chance to be still open.
+    /// one used last: it has the best chance to be still open. Those that were not are `dismissed`.
     pub(crate) fn take(
         &self,
         backend: SocketAddr,
         keep: Duration,
         now: Instant,
+        mut dismissed: impl FnMut(TcpStream),
     ) -> Option<TcpStream> {
         let mut backends = self.backends.borrow_mut();
         let kept = backends.get_mut(&backend)?;
@@ -55,6 +56,7 @@ impl Idle {
             if last.is_good(keep, now) {
                 return Some(last.stream);
             }
+            dismissed(last.stream);
         }
         None
     }
@@ -73,11 +75,13 @@ impl Idle {
         self.backends.borrow().values().map(Vec::len).sum()
     }
 
-    /// Closes what may not be used.
-    fn sweep(&self, keep: Duration) {
+    /// What may not be used is `dismissed`.
+    fn sweep(&self, keep: Duration, mut dismissed: impl FnMut(TcpStream)) {
         let now = Instant::now();
         self.backends.borrow_mut().retain(|_, kept| {
-            kept.retain(|kept| kept.is_good(keep, now));
+            for kept in kept.extract_if(.., |kept| !kept.is_good(keep, now)) {
+                dismissed(kept.stream);
+            }
             !kept.is_empty()
         });
     }
@@ -93,7 +97,7 @@ impl Local {
                 while local.idle.len() > 0 {
                     tokio::time::sleep(SWEEP).await;
                     let keep = local.board().settings().http.backend_keepalive;
-                    local.idle.sweep(keep);
+                    local.idle.sweep(keep, |stream| local.close(stream));
                 }
                 local.idle.is_swept.set(false);
             });
@@ -137,9 +141,9 @@ mod tests {
             idle.put(backend, stream, Instant::now());
             ends.push(listener.accept().unwrap());
         }
-        assert!(idle.take(other, KEEP, Instant::now()).is_none());
+        assert!(idle.take(other, KEEP, Instant::now(), drop).is_none());
         assert_eq!(
-            idle.take(backend, KEEP, Instant::now())
+            idle.take(backend, KEEP, Instant::now(), drop)
                 .unwrap()
                 .local_addr()
                 .ok(),
@@ -159,7 +163,7 @@ mod tests {
         }
         idle.put(backend, closed, Instant::now());
         idle.put(backend, spoke, Instant::now());
-        assert!(idle.take(backend, KEEP, Instant::now()).is_none());
+        assert!(idle.take(backend, KEEP, Instant::now(), drop).is_none());
         assert_eq!(idle.len(), 0);
     }
 
@@ -168,10 +172,10 @@ mod tests {
         let idle = Idle::default();
         let (backend, old, _end) = pair().await;
         idle.put(backend, old, Instant::now());
-        idle.sweep(KEEP);
+        idle.sweep(KEEP, drop);
         assert_eq!(idle.len(), 1);
         tokio::time::advance(KEEP).await;
-        idle.sweep(KEEP);
+        idle.sweep(KEEP, drop);
         assert_eq!(idle.len(), 0);
     }
 

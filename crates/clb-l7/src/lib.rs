@@ -9,6 +9,7 @@
 mod answer;
 mod body;
 mod client;
+mod closing;
 mod connection;
 mod content;
 mod exchange;

@@ -14,6 +14,7 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 use tokio::time::{Instant, Sleep};
 
+use crate::closing::Closing;
 use crate::http1::Fields;
 use crate::http1::date::imf_fixdate;
 use crate::idle::Idle;
@@ -55,6 +56,8 @@ pub(crate) struct Local {
     board: Arc<Board>,
     /// Backend connections that wait for their next request.
     pub(crate) idle: Idle,
+    /// Backend connections that are of no more use.
+    pub(crate) closing: Closing,
     /// TLS handshakes in progress.
     pub(crate) handshakes: Handshakes,
     /// Where the fields of a head are found while it is read.
@@ -98,6 +101,7 @@ impl Local {
                 worker: worker.index(),
                 board: Arc::clone(worker.board()),
                 idle: Idle::default(),
+                closing: Closing::default(),
                 handshakes: Handshakes::default(),
                 fields: RefCell::default(),
                 routing: RefCell::new(Scratch::new()),

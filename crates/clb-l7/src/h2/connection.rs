@@ -5,7 +5,7 @@ use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,7 +46,7 @@ const FAULTY_STREAMS: usize = 100;
 /// cost us a backend's work.
 const CANCELLED: u32 = 200;
 /// Streams that are taken before other connections of the worker get their turn.
-const STREAMS_PER_TURN: usize = 32;
+const STREAMS_PER_TURN: usize = 8;
 /// How long a connection that is given up is still served, so that GOAWAY arrives.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -199,6 +199,22 @@ impl Driver {
 
     async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
+        let Self {
+            connection,
+            streams,
+            mut turn,
+            ..
+        } = self;
+        // Its streams hear of it, and most end by themselves.
+        drop(connection);
+        poll_fn(|cx| {
+            while !streams.is_empty() {
+                streams.abort_some();
+                ready!(turn.poll(cx));
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -219,6 +235,10 @@ impl Driver {
         }
         if streams.is_ready() {
             return Poll::Ready(());
+        }
+        if self.phase == Phase::Over && !self.streams.is_empty() {
+            self.streams.abort_some();
+            wake_after_events(cx);
         }
         if self.phase != Phase::Over
             && let Some(reason) = self.link.fault.get()
@@ -292,7 +312,6 @@ impl Driver {
 
     fn give_up(&mut self, reason: Reason) {
         self.connection.abrupt_shutdown(reason);
-        self.streams.abort_all();
         self.phase = Phase::Over;
         self.wait(LINGER);
     }

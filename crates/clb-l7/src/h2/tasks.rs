@@ -9,6 +9,10 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use super::stream::Done;
 
+/// Streams that are aborted in one turn: each may close a connection to a backend that is in the
+/// middle of its answer, see [`Closing`](crate::closing::Closing).
+const ABORTED_PER_TURN: usize = 4;
+
 /// The tasks of one connection's streams, aborted when this is dropped.
 ///
 /// What tokio's `JoinSet` is, without the list of those that are ready, for which it has a lock and
@@ -77,9 +81,13 @@ impl Tasks {
         self.0.cancelled.get()
     }
 
-    /// They end when the runtime comes to them.
-    pub(super) fn abort_all(&self) {
-        for (_, handle) in &*self.0.handles.borrow() {
+    /// Aborts as many as may cost one turn; they end when the runtime comes to them.
+    pub(super) fn abort_some(&self) {
+        self.abort(ABORTED_PER_TURN);
+    }
+
+    fn abort(&self, limit: usize) {
+        for (_, handle) in self.0.handles.borrow().iter().take(limit) {
             if let Some(handle) = handle {
                 handle.abort();
             }
@@ -89,7 +97,7 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.abort_all();
+        self.abort(usize::MAX);
     }
 }
 
@@ -189,7 +197,27 @@ mod tests {
                 drop(place);
             });
             tokio::task::yield_now().await;
-            tasks.abort_all();
+            tasks.abort_some();
+            until(&tasks, Tasks::is_empty).await;
+        };
+        LocalSet::new().run_until(work).await;
+    }
+
+    #[tokio::test]
+    async fn no_more_are_aborted_in_one_turn_than_it_may_cost() {
+        let work = async {
+            let tasks = Tasks::default();
+            for _ in 0..ABORTED_PER_TURN + 1 {
+                tasks.spawn(|place| async move {
+                    pending::<()>().await;
+                    drop(place);
+                });
+            }
+            tokio::task::yield_now().await;
+            tasks.abort_some();
+            tokio::task::yield_now().await;
+            assert_eq!(tasks.len(), 1);
+            tasks.abort_some();
             until(&tasks, Tasks::is_empty).await;
         };
         LocalSet::new().run_until(work).await;
