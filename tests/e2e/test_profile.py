@@ -44,7 +44,7 @@ def called_with(folder, *arguments):
 
 
 def test_an_optimised_build_by_the_rustc_of_the_profile_gets_it(folder):
-    extra = ("-C", f"profile-use={folder}/clbd.profdata", "-C", "llvm-args=-no-pgo-warn-mismatch")
+    extra = ("-C", "symbol-mangling-version=v0", "-C", f"profile-use={folder}/clbd.profdata", "-C", "llvm-args=-no-pgo-warn-mismatch")
     assert called_with(folder, *OPTIMISED) == (*OPTIMISED, *extra)
 
 
