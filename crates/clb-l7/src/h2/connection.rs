@@ -171,6 +171,9 @@ struct Driver {
     shared: Rc<Shared>,
     streams: Tasks,
     phase: Phase,
+    /// Its streams are aborted. One that is over may still have some, which its client began before it
+    /// saw GOAWAY.
+    is_given_up: bool,
     link: Rc<Link>,
     gathered: Rc<Gathered>,
     turn: EndOfTurn,
@@ -190,6 +193,7 @@ impl Driver {
             shared,
             streams: Tasks::default(),
             phase: Phase::Busy,
+            is_given_up: false,
             link,
             gathered,
             turn: EndOfTurn::default(),
@@ -236,7 +240,7 @@ impl Driver {
         if streams.is_ready() {
             return Poll::Ready(());
         }
-        if self.phase == Phase::Over && !self.streams.is_empty() {
+        if self.is_given_up && !self.streams.is_empty() {
             self.streams.abort_some();
             wake_after_events(cx);
         }
@@ -312,6 +316,7 @@ impl Driver {
 
     fn give_up(&mut self, reason: Reason) {
         self.connection.abrupt_shutdown(reason);
+        self.is_given_up = true;
         self.phase = Phase::Over;
         self.wait(LINGER);
     }

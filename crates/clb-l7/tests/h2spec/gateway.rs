@@ -266,6 +266,30 @@ fn an_idle_connection_is_told_to_go() {
 }
 
 #[test]
+fn a_request_that_crosses_the_goodbye_is_answered() {
+    let settings = Settings {
+        client_keepalive: std::time::Duration::from_millis(50),
+        ..Settings::default()
+    };
+    with(&settings, |raw, listener, _| {
+        // RFC 9113, 6.8: its stream is not above the one that GOAWAY names, since the client has not
+        // answered the PING that comes with it.
+        assert_eq!(next(raw, &[GOAWAY]).code(), NO_ERROR);
+        raw.frame(HEADERS, HEAD, 1, &get());
+        // One that is not answered may never get there.
+        let listener = listener.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let (mut backend, _) = listener.accept().unwrap();
+            head_of(&backend);
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            backend.write_all(answer).unwrap();
+        });
+        let frame = next(raw, &[DATA, RST_STREAM]);
+        assert_eq!((frame.kind, &*frame.payload), (DATA, &b"ok"[..]));
+    });
+}
+
+#[test]
 fn a_websocket_becomes_a_tunnel() {
     // RFC 8441, 5.1
     with(&Settings::default(), |raw, listener, _| {
