@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 
 use super::harness::Settings;
+use super::harness::lane::closed_port;
 use super::harness::plane::Served;
 use super::harness::tls::NAME;
 use super::raw::{h2_config, read_body, read_head};
@@ -232,9 +233,7 @@ fn a_silent_backend_is_504_and_a_broken_one_502() {
 
 #[test]
 fn another_backend_is_asked_when_one_hangs_up() {
-    let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let closed = gone.local_addr().unwrap();
-    drop(gone);
+    let (_held, closed) = closed_port().unwrap();
     let hangs_up = backend(|_, _| None);
     let good = backend(|_, body| Some(text(&format!("took {}", body.len()), "")));
     for bad in [closed, hangs_up] {

@@ -111,19 +111,22 @@ impl Backend {
     }
 
     fn dead() -> Result<Self> {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        socket.bind(&any.into())?;
-        let addr = socket
-            .local_addr()?
-            .as_socket()
-            .context("an IPv4 address")?;
+        let (socket, addr) = closed_port()?;
         Ok(Self {
             addr,
             accepted: channel().1,
             _held: Some(socket),
         })
     }
+}
+
+/// A port that refuses connections. It is held, so that no other test listens there meanwhile.
+pub fn closed_port() -> Result<(socket2::Socket, SocketAddr)> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    socket.bind(&any.into())?;
+    let addr = socket.local_addr()?.as_socket();
+    Ok((socket, addr.context("an IPv4 address")?))
 }
 
 fn serve(listener: &TcpListener, sender: &Sender<TcpStream>) {

@@ -13,7 +13,7 @@
 )]
 
 mod kinds;
-mod lane;
+pub mod lane;
 mod message;
 pub mod plane;
 mod steps;
