@@ -150,6 +150,11 @@ impl<'a> Forward<'a> {
         is_last: &'a dyn Fn() -> bool,
     ) -> Self {
         timers.clear_all();
+        let stage = match order.may_be_repeated() {
+            true => Stage::New,
+            // The kernel was asked just now whether the connection is open: that is not to age.
+            false => Stage::Head,
+        };
         Self {
             client,
             backend,
@@ -162,7 +167,7 @@ impl<'a> Forward<'a> {
             member,
             is_last,
             state: State {
-                stage: Stage::Head,
+                stage,
                 sent: 0,
                 body: Vec::new(),
                 is_continued: false,
@@ -204,6 +209,13 @@ impl<'a> Forward<'a> {
     }
 
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.state.stage == Stage::New {
+            // Those that are ready now are read before this is sent: sends that follow each other
+            // wake a backend that has a core of its own less often (ADR 34).
+            self.state.stage = Stage::Head;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Err(end) = self.poll_upload(cx) {
             return Poll::Ready(end);
         }

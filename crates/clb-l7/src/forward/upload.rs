@@ -12,6 +12,8 @@ use crate::timers::Wait;
 /// How far the request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Nothing is being sent yet; others get their turn before.
+    New,
     /// Its head, and what of its body came with it, are being sent.
     Head,
     /// A part of its body is being sent.
@@ -29,7 +31,7 @@ impl Forward<'_> {
     pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         for _ in 0..READS_PER_TURN {
             match self.state.stage {
-                Stage::Head | Stage::Body => {
+                Stage::New | Stage::Head | Stage::Body => {
                     if !self.poll_sent(cx) {
                         return Ok(());
                     }
@@ -53,7 +55,7 @@ impl Forward<'_> {
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             let ready = match self.state.stage {
-                Stage::Head => &self.order.out,
+                Stage::New | Stage::Head => &self.order.out,
                 _ => &self.state.body,
             };
             let Some(rest @ [_, ..]) = ready.get(self.state.sent..) else {
