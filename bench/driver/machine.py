@@ -76,14 +76,25 @@ def haproxy_version(path):
 
 def facts(cores):
     """One line about the machine and the state of the source."""
-    info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = re.search(r"model name\s*:\s*(.+)", info)
     memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(encoding="ascii"))[1])
     load = os.getloadavg()[0]
     return (
-        f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, {memory / 2**20:.0f} GiB, Linux {platform.release()}; "
+        f"{processor()}, {os.cpu_count()} cores, {memory / 2**20:.0f} GiB, Linux {platform.release()}; "
         f"load average at the start {load:.2f}; {cores.text()}; commit {commit()}; {time.strftime('%Y-%m-%d %H:%M')}"
     )
+
+
+def processor():
+    """The processor's name, and its numbers: clouds call very different ones by the same name."""
+    info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+
+    def field(name):
+        found = re.search(rf"^{name}\s*:\s*(.+)", info, re.MULTILINE)
+        return found and found[1].strip()
+
+    name = field("model name") or platform.machine()
+    family, model = field("cpu family"), field("model")
+    return f"{name} (family {family}, model {model})" if family and model else name
 
 
 def commit():

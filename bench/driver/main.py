@@ -99,6 +99,8 @@ def arguments(what):
         parser.add_argument("--flood-rate", type=int, default=FLOOD_RATE, help=f"requests/s beside them, at most half of what the slowest proxy can (default {FLOOD_RATE})")
         parser.add_argument("--flood-rounds", type=int, default=3, help="runs of each proxy without and with them (default 3)")
         parser.add_argument("--flood-seconds", type=float, default=2.0, help="length of these runs (default 2)")
+    if what in ("http", "https"):
+        parser.add_argument("--nginx-buffers", choices=("large", "default"), default="large", help="nginx's buffers for answers: 1 MiB in pieces of 64 KiB, or what it has by itself, 8 of 4 KiB (default large)")
     if what == "http":
         parser.add_argument("--domains", type=int, default=1000, help="with 10 locations each (default 1000)")
         parser.add_argument("--rate", type=int, default=FIXED_RATE, help=f"requests/s of the fixed rate, at most half of what the slowest proxy can (default {FIXED_RATE})")
@@ -190,6 +192,8 @@ def measure(what, options, stack):
         setups = {"echo": Setup(bench.tool.backend("--udp"), udp=True)}
     else:
         setups = {"echo": Setup(bench.tool.backend("--echo"), tcp=True), "bulk": Setup(backend, tcp=True)}
+    for setup in setups.values():
+        setup.large_buffers = getattr(options, "nginx_buffers", "large") == "large"
     first = next(iter(setups))
     with contextlib.ExitStack() as running:
         for key, setup in setups.items():

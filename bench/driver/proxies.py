@@ -16,6 +16,11 @@ from . import machine
 from .process import Process, until
 from .tool import join
 
+LARGE_BUFFERS = """    proxy_buffer_size 16k;
+    proxy_buffers 16 64k;
+    proxy_busy_buffers_size 128k;
+"""
+
 
 @dataclass
 class Setup:
@@ -33,6 +38,9 @@ class Setup:
     """The certificate and its key, for HTTPS and HTTP/2."""
     logged: bool = False
     """Whether requests are logged: clbd's access log, nginx's `combined` buffered, HAProxy's `httplog` to a file."""
+
+    large_buffers: bool = True
+    """Whether nginx buffers 1 MiB of an HTTP answer in pieces of 64 KiB, or has its own buffers (8 of 4 KiB)."""
 
     def domains(self):
         """A dict from domain to its paths."""
@@ -194,10 +202,7 @@ events {{ worker_connections 16384; multi_accept on; accept_mutex off; use epoll
     client_body_buffer_size 64k;
     proxy_http_version 1.1;
     proxy_request_buffering off;
-    proxy_buffer_size 16k;
-    proxy_buffers 16 64k;
-    proxy_busy_buffers_size 128k;
-    proxy_max_temp_file_size 0;
+{LARGE_BUFFERS if self.setup.large_buffers else ""}    proxy_max_temp_file_size 0;
     proxy_set_header Connection "";
     proxy_set_header Host $host;
     proxy_set_header X-Real-IP $remote_addr;

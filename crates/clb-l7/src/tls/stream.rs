@@ -25,7 +25,7 @@ const CIPHERTEXT: usize = SCRATCH_BYTES - RECORD;
 const LEAST: usize = 4 * 1024;
 /// Octets that rustls copies into a record at once. The C library copies from 4 KiB on with one
 /// instruction, `rep movsb`, and some processors (AMD's Zen 3) take twenty times as long for it when
-/// the destination lies less than 64 octets behind the source modulo 4 KiB: content from the
+/// the destination lies less than 32 octets behind the source modulo 4 KiB: content from the
 /// beginning of a page does, behind its record's head of 5 octets.
 const COPIED_AT_ONCE: usize = 2 * 1024;
 /// Pieces of that length of a send of [`SCRATCH_BYTES`], and as many again as ends of pieces.
