@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/ports.rs"]
+mod ports;
+
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use clb_actions::Limits as GateLimits;
@@ -153,7 +155,7 @@ impl Bench {
             .next()
             .unwrap();
         let lb = ids[0].as_str().unwrap().to_owned();
-        let port = free_port();
+        let port = ports::free_port().to_string();
         let params = [
             ("loadBalancerId", lb.as_str()),
             ("listeners.0.loadBalancerPort", &port),
@@ -215,21 +217,6 @@ async fn add_rule(api: &Api, web: &(String, String), domain: &str) -> Value {
 
 fn task_of(answer: &Value) -> TaskId {
     TaskId(answer["requestId"].as_u64().unwrap())
-}
-
-/// A port that nobody has anywhere.
-fn free_port() -> String {
-    // One that has not been given out in this process, and below those that the kernel gives out
-    // by itself: a test that asks it for any port must not get this one before it is used.
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() * 61 % 10_000).unwrap();
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + (start + next) % 10_000;
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            return port.to_string();
-        }
-    }
 }
 
 /// Asks for `count` rules in each listener, in each one after the other, all listeners at once.

@@ -28,7 +28,7 @@ const LEAST: usize = 4 * 1024;
 /// the destination lies less than 32 octets behind the source modulo 4 KiB: content from the
 /// beginning of a page does, behind its record's head of 5 octets.
 const COPIED_AT_ONCE: usize = 2 * 1024;
-/// Pieces of that length of a send of [`SCRATCH_BYTES`], and as many again as ends of pieces.
+/// Parts of a send of [`SCRATCH_BYTES`] in four pieces: each may have a part that is shorter.
 const PIECES: usize = SCRATCH_BYTES / COPIED_AT_ONCE + 4;
 
 thread_local! {

@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
 use clb_health::{HttpMethod, HttpProbe, ProbeKind};
@@ -17,6 +16,8 @@ use clb_store::LiveStore;
 use super::*;
 use clb_model::ProbeMethod;
 
+#[path = "../../../tests/support/ports.rs"]
+mod ports;
 mod redirects;
 mod tls;
 
@@ -77,19 +78,9 @@ fn target(number: u8) -> Target {
     }
 }
 
-/// A port of this machine that nobody has.
+/// As the API's parameters have it.
 fn free_port() -> i64 {
-    // One that has not been given out in this process, and below those that the kernel gives out
-    // by itself: a test that asks it for any port must not get this one before it is used.
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() * 61 % 10_000).unwrap();
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + (start + next) % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return i64::from(port);
-        }
-    }
+    i64::from(ports::free_port())
 }
 
 /// The engine's state beside the plane's, and what carries changes from one to the other.
