@@ -266,6 +266,12 @@ def test_metrics_and_log_show_no_secret(serving):
         assert key["secret_key"] not in text
 
 
+def test_no_core_file_is_written(serving):
+    """Keys would be in it."""
+    gateway, _ = serving
+    assert resource.prlimit(gateway.process.pid, resource.RLIMIT_CORE)[0] == 0
+
+
 def test_the_demonstration_serves_balanced_answers_and_ends_on_sigterm(tmp_path):
     """`clbd demo` has fixed addresses, so one at a time on a machine."""
     claims = Claims()

@@ -3,7 +3,7 @@
 //! Data is read into one buffer that all connections of the worker share and written on at once.
 //! Only what the receiver's socket did not take is kept with the connection, and nothing more is
 //! read from that side until it is gone: so backpressure reaches the sender, and a connection holds
-//! at most 64 KiB per direction, an idle one nothing. A direction in which much flows goes through a
+//! at most 60 KiB per direction, an idle one nothing. A direction in which much flows goes through a
 //! pipe instead, which holds at most 1 MiB ([`crate::splice`]).
 
 use std::fmt;

@@ -21,6 +21,6 @@ pub use options::{
 };
 pub use pipe::Pipe;
 pub use resources::{
-    Exhausted, MemoryGauge, exhausted, may_be_chosen, memory_there_is, raise_nofile_limit,
-    reserve_descriptors,
+    Exhausted, MemoryGauge, exhausted, forbid_core_files, may_be_chosen, memory_there_is,
+    raise_nofile_limit, reserve_descriptors,
 };

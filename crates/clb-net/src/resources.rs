@@ -28,6 +28,23 @@ pub fn raise_nofile_limit() -> io::Result<u64> {
     Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
+/// Has no core file written (RLIMIT_CORE, core(5)): private keys would be in it. Only the soft limit is
+/// lowered, so that prlimit(1) can allow one to somebody who looks for a fault.
+///
+/// # Errors
+/// What setrlimit(2) reports.
+pub fn forbid_core_files() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Core).maximum;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum,
+        },
+    )?;
+    Ok(())
+}
+
 /// Descriptors for which room is made at the start at most: 8 octets of the kernel's memory each.
 const DESCRIPTORS_AT_START: u64 = 1 << 18;
 
@@ -167,6 +184,14 @@ mod tests {
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
         assert_eq!(soft, limit.current.unwrap_or(u64::MAX));
+    }
+
+    #[test]
+    fn there_are_no_core_files_until_somebody_allows_them() {
+        let before = getrlimit(Resource::Core).maximum;
+        forbid_core_files().unwrap();
+        let limit = getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), before));
     }
 
     #[test]

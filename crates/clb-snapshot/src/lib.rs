@@ -18,6 +18,7 @@ mod outcomes;
 mod passive;
 mod pick;
 mod pool;
+mod provider;
 mod redirect;
 mod refusal;
 mod rule;

@@ -1,37 +1,22 @@
 //! What TLS handshakes of a listener are done with (semantics.md 6, ADR 17).
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::provider::PROVIDER;
 use crate::tickets::TicketKeys;
 use crate::tls_live::TlsLive;
 
-/// Octets of content that a record gets which we send: a worker's buffer of 64 KiB is five of them.
+/// Octets of content that a record gets which we send: a worker's buffer of 60 KiB is five of them.
 /// A record of 16 KiB is just too long for what the allocator keeps in its small pages: each would be
 /// written to memory that no cache has (ADR 21).
-pub const RECORD_CONTENT: usize = 13_108;
+pub const RECORD_CONTENT: usize = 12 * 1024;
 /// Octets before a record's content (RFC 8446 5.1), which rustls counts with it.
 const RECORD_HEADER: usize = 5;
-
-/// One for all listeners: which ciphers and groups there are does not depend on the certificate.
-///
-/// AES-128-GCM comes first, as browsers want it: its hash is SHA-256, which processors have
-/// instructions for, and a handshake hashes some thirty times (ADR 17).
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-    let mut provider = aws_lc_rs::default_provider();
-    provider.cipher_suites.sort_by_key(|suite| {
-        suite
-            .suite()
-            .as_str()
-            .is_some_and(|name| !name.contains("AES_128_GCM"))
-    });
-    Arc::new(provider)
-});
 
 /// What an HTTPS listener's next handshake is done with: TLS 1.2 and 1.3, no early data (RFC 8446
 /// 8), no session cache, stateless tickets (RFC 5077).
@@ -213,30 +198,6 @@ mod tests {
     ) -> ServerTls {
         let (chain, key) = certificate(names);
         ServerTls::new(chain, key, authority, false, previous).unwrap()
-    }
-
-    #[test]
-    fn the_ciphers_with_the_cheaper_hash_come_first_and_none_is_lost() {
-        let names = |provider: &CryptoProvider| -> Vec<String> {
-            let suites = provider.cipher_suites.iter();
-            suites.map(|suite| format!("{:?}", suite.suite())).collect()
-        };
-        let ours = names(&PROVIDER);
-        assert_eq!(
-            ours[..4],
-            [
-                "TLS13_AES_128_GCM_SHA256",
-                "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-                "TLS13_AES_256_GCM_SHA384",
-            ]
-        );
-        let sorted = |mut names: Vec<String>| {
-            names.sort();
-            names
-        };
-        let all = sorted(names(&aws_lc_rs::default_provider()));
-        assert_eq!(sorted(ours), all);
     }
 
     #[test]

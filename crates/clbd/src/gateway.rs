@@ -63,6 +63,7 @@ pub fn run(config: Config, version: &str, hook: Option<ReadyHook>) -> anyhow::Re
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    clb_net::forbid_core_files().context("RLIMIT_CORE")?;
     let descriptors = clb_net::raise_nofile_limit().context("RLIMIT_NOFILE")?;
     // Before there are threads, for then it costs nothing.
     clb_net::reserve_descriptors(descriptors).context("the table of descriptors")?;

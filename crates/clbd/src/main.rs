@@ -25,7 +25,7 @@ const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
     env!("CLBD_COMMIT"),
-    ", TLS: rustls with aws-lc-rs)"
+    ", TLS: rustls with aws-lc-rs and ring)"
 );
 
 /// Bad usage or bad configuration.

@@ -2,7 +2,7 @@
 //!
 //! Ciphertext is read into one buffer that all connections of the worker share, and decrypted from
 //! there into the caller's. What the socket does not take of the ciphertext to be sent is kept with
-//! the connection, at most one full send (64 KiB), and nothing more is taken before it is gone: so
+//! the connection, at most one full send (60 KiB), and nothing more is taken before it is gone: so
 //! backpressure reaches the backend.
 
 use std::cell::{Cell, RefCell};
@@ -166,8 +166,8 @@ impl TlsStream {
         })
     }
 
-    /// Takes octets to be sent, 64 KiB at most, into as few records as can be; sends what the
-    /// socket takes.
+    /// Takes octets to be sent, [`SCRATCH_BYTES`] at most, into as few records as can be; sends what
+    /// the socket takes.
     ///
     /// # Errors
     /// What send(2) reports; what is wrong with the session.
@@ -382,6 +382,22 @@ mod tests {
         let mut send = [1, 2047, 2049, 0];
         send[3] = SCRATCH_BYTES - send.iter().sum::<usize>();
         assert_eq!(lengths(&send).iter().sum::<usize>(), SCRATCH_BYTES);
+    }
+
+    #[test]
+    fn a_full_send_fits_into_one_packet() {
+        // TLS 1.2 adds the most: a head, half a nonce and a tag (RFC 5246 6.2.3.3, RFC 5288 3).
+        const RECORD_ADDS: usize = 5 + 8 + 16;
+        // What a head gains, or the frames of chunks.
+        const REWRITTEN: usize = 256;
+        let records = SCRATCH_BYTES.div_ceil(clb_snapshot::RECORD_CONTENT);
+        let send = SCRATCH_BYTES + records * RECORD_ADDS;
+        // Linux makes a packet of whole segments, in 64 KiB less what it keeps for headers
+        // (sk_setup_caps(), tcp_xmit_size_goal()).
+        for segment in [1_208, 1_228, 1_388, 1_408, 1_428, 1_448, 8_844, 8_948] {
+            let packet = (65_536 - 321) / segment * segment;
+            assert!(send + REWRITTEN <= packet, "{segment}: {send} > {packet}");
+        }
     }
 
     #[test]
