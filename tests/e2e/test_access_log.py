@@ -43,6 +43,11 @@ def rows(api, balancer, conditions=None, **params):
     return answer["logInfo"]["total"], answer["logInfo"]["logList"]
 
 
+def logged(api, balancer, count):
+    """Waits for so many rows: a row is made after its answer has gone."""
+    until(lambda: rows(api, balancer, limit=0)[0] >= count, f"{count} rows")
+
+
 class Shop:
     """An HTTP listener with one rule, a.com/, and one backend."""
 
@@ -63,6 +68,9 @@ class Shop:
 
     def rows(self, conditions=None, **params):
         return rows(self.api, self.balancer, conditions, **params)
+
+    def logged(self, count):
+        logged(self.api, self.balancer, count)
 
 
 @pytest.fixture
@@ -94,6 +102,7 @@ def test_a_row_has_every_field(shop):
         content = answer.read()
     own = connection.sock.getsockname()
     connection.close()
+    shop.logged(2)
     total, found = shop.rows()
     assert total == 2
     second, first = found
@@ -155,8 +164,8 @@ def test_what_the_gateway_answers_is_logged_with_its_reason(gateway, api, shop):
         assert client.recv(100).startswith(b"HTTP/1.1 400")
     web.status = 418
     assert get(front, "a.com")[0] == 418
-    _, answered = shop.rows(order="asc")
     found = lines(gateway, 6)
+    _, answered = shop.rows(order="asc")
     assert [row["status"] for row in answered] == [row["status"] for row in found]
     told = [(row["status"], row["upstream_status"], row["server_name"], row["reason"]) for row in found]
     assert told == [
@@ -215,6 +224,7 @@ def test_filters_paging_and_order(shop):
         assert get(shop.front, "A.com" if number % 2 else "a.com", f"/{number}")
     paths = lambda found: [int(row["request"].split()[1][1:]) for row in found]
     every = list(range(30))
+    shop.logged(30)
     total, found = shop.rows(limit=500)
     assert (total, paths(found)) == (30, every[::-1])
     total, found = shop.rows(order="asc", offset=25)
@@ -239,6 +249,7 @@ def test_filters_paging_and_order(shop):
 
 def test_the_window_of_time(shop):
     get(shop.front, "a.com")
+    shop.logged(1)
     now = int(time.time())
     assert shop.rows(startTime=now - 60, endTime=now + 60)[0] == 1
     assert shop.rows(startTime=now - 60, endTime=now - 30)[0] == 0
@@ -283,6 +294,8 @@ def test_instances_do_not_see_each_others_requests(gateway, api, shop):
     get(other.front, "a.com")
     get(other.front, "a.com")
     other.web.close()
+    shop.logged(1)
+    other.logged(2)
     assert (shop.rows()[0], other.rows()[0]) == (1, 2)
 
 
@@ -294,6 +307,7 @@ def test_a_classic_listener_logs_too(gateway, api):
     api.bind(balancer, {gateway.backend_address(1): 10})
     assert get((vip, port), "any.com")[0] == 200
     web.close()
+    logged(api, balancer, 1)
     total, (row,) = rows(api, balancer)
     assert (total, row["server_name"], row["http_host"], row["status"]) == (1, "-", "any.com", "200")
     assert lines(gateway, 1)[0]["rule"] == "-"
@@ -304,6 +318,7 @@ def test_a_renamed_rule_has_its_name_of_then(shop):
     shop.api.done("ModifyForwardLBRulesDomain", {**shop.select, "domain": "a.com", "newDomain": "new.com"})
     get(shop.front, "new.com")
     shop.api.done("DeleteForwardLBListenerRules", {**shop.select, "locationIds": [shop.rule]})
+    shop.logged(2)
     _, found = shop.rows()
     assert [row["server_name"] for row in found] == ["new.com", "a.com"]
 
@@ -314,6 +329,7 @@ def test_https_and_http2(gateway, api, tmp_path):
     shop = Shop(gateway, api, protocol=4, SSLMode="unidirectional", **pair.upload())
     assert curl(shop.front, "a.com", authority, "--http1.1", "--tls-max", "1.2")
     assert curl(shop.front, "a.com", authority, "--http2", "-H", "User-Agent: two", "-d", "body", path="/two")
+    shop.logged(2)
     _, (two, one) = shop.rows()
     shop.web.close()
     assert (one["protocol_type"], one["ssl_protocol"], one["ssl_session_reused"]) == ("https", "TLSv1.2", ".")
@@ -466,7 +482,7 @@ def test_syslog_gets_a_message_for_each_request(new_gateway):
 def test_metrics_tell_of_the_log(gateway, shop):
     for _ in range(5):
         get(shop.front, "a.com")
-    shop.rows()
+    shop.logged(5)
     samples, _ = parse(gateway.admin("/metrics").body.decode())
     assert [value for name, _, value in samples if name == "clb_access_log_rows_total"] == [5]
     dropped = {labels["reason"]: value for name, labels, value in samples if name == "clb_access_log_dropped_total"}
