@@ -13,8 +13,6 @@ from . import machine
 from .process import Process
 
 CIPHER = "TLS_AES_128_GCM_SHA256"
-# Octets of each answer's body.
-SIZE = 256
 # What it runs longer than the window at its end, in seconds: the window is over before it stops.
 MARGIN = 0.3
 # The fields that clb-bench sends over HTTP/1.1, see load/src/exchange.rs.
@@ -27,16 +25,18 @@ FIELDS = {
 }
 
 
-def load(bench, proxy, connections, streams):
-    """What one run found, a longer one when nothing was served, as clb-bench's `load` says it."""
+def load(bench, proxy, connections, streams, size):
+    """What one run found, a longer one when nothing was served, as clb-bench's `load` says it.
+
+    `size` is the octets of each answer's body."""
     for length in (bench.seconds, 4 * bench.seconds, 16 * bench.seconds):
-        found = _load(bench, proxy, connections, streams, length)
+        found = _load(bench, proxy, connections, streams, size, length)
         if found["requests"]:
             break
     return found
 
 
-def _load(bench, proxy, connections, streams, seconds):
+def _load(bench, proxy, connections, streams, size, seconds):
     with bench.folder_for("h2") as folder:
         log, said = folder / "requests.log", folder / "h2load.log"
         milliseconds = math.ceil((bench.warm_up + seconds + MARGIN) * 1000)
@@ -45,7 +45,7 @@ def _load(bench, proxy, connections, streams, seconds):
             machine.find("h2load"), "-c", connections, "-m", streams, "-t", 1, "-D", f"{milliseconds}ms",
             "--npn-list=h2", f"--tls13-ciphers={CIPHER}", "--groups=X25519", "--log-file", log,
             "--connect-to", f"{address}:{port}", *(part for field in FIELDS.items() for part in ("-H", ": ".join(field))),
-            f"https://www.example.com:{port}/?size={SIZE}",
+            f"https://www.example.com:{port}/?size={size}",
         ]  # fmt: skip
         with Process(command, bench.cores.load, said) as process:
             time.sleep(bench.warm_up)
@@ -54,8 +54,8 @@ def _load(bench, proxy, connections, streams, seconds):
             process.alive()
             after = _reading(proxy, process)
             process.finish(seconds + 30)
-        _check(proxy, said.read_text(encoding="utf-8", errors="replace"))
-        return _found(log.read_text(encoding="ascii"), before, after)
+        _check(proxy, size, connections * streams, said.read_text(encoding="utf-8", errors="replace"))
+        return _found(log.read_text(encoding="ascii"), size, before, after)
 
 
 def _reading(proxy, process):
@@ -64,7 +64,7 @@ def _reading(proxy, process):
     return time.time_ns() // 1000, proxies, machine.run_time(process.pid)
 
 
-def _check(proxy, text):
+def _check(proxy, size, at_once, text):
     """That it was what it was to be, and every request was answered."""
     for wanted in ("TLS Protocol: TLSv1.3", f"Cipher: {CIPHER}", "Application protocol: h2"):
         if wanted not in text:
@@ -74,11 +74,11 @@ def _check(proxy, text):
         raise RuntimeError(f"{proxy.name}: requests of h2load failed: {text[-2000:]}")
     done, data = re.search(r"(\d+) succeeded", text), re.search(r"\((\d+)\) data", text)
     # What was under way when it stopped may have brought its body and not its end.
-    if not done or not data or not 0 <= int(data[1]) - int(done[1]) * SIZE <= 1000 * SIZE:
-        raise RuntimeError(f"{proxy.name}: the answers had not {SIZE} octets each: {text[-2000:]}")
+    if not done or not data or not 0 <= int(data[1]) - int(done[1]) * size <= at_once * size:
+        raise RuntimeError(f"{proxy.name}: the answers had not {size} octets each: {text[-2000:]}")
 
 
-def _found(log, before, after):
+def _found(log, size, before, after):
     """The window between the two readings. A line of the log: begin in µs since the epoch, status, µs that it took."""
     begin, end = before[0], after[0]
     times, failures = [], {}
@@ -97,7 +97,7 @@ def _found(log, before, after):
         "failures": sum(failures.values()),
         "failure_causes": failures,
         "unsent": 0,
-        "bytes_in": SIZE * len(times),
+        "bytes_in": size * len(times),
         "bytes_out": 0,
         "seconds": (end - begin) / 1e6,
         "cpu_seconds": after[1] - before[1],

@@ -79,7 +79,7 @@ def facts(cores):
     memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(encoding="ascii"))[1])
     load = os.getloadavg()[0]
     return (
-        f"{processor()}, {os.cpu_count()} cores, {memory / 2**20:.0f} GiB, Linux {platform.release()}; "
+        f"{processor()}, {os.cpu_count()} cores, {memory / 2**20:.0f} GiB, Linux {platform.release()}, TCP {congestion()}; "
         f"load average at the start {load:.2f}; {cores.text()}; commit {commit()}; {time.strftime('%Y-%m-%d %H:%M')}"
     )
 
@@ -95,6 +95,11 @@ def processor():
     name = field("model name") or platform.machine()
     family, model = field("cpu family"), field("model")
     return f"{name} (family {family}, model {model})" if family and model else name
+
+
+def congestion():
+    """The congestion control that new connections have: some pace what they send, by timers that cost CPU."""
+    return pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text(encoding="ascii").strip()
 
 
 def commit():

@@ -67,10 +67,10 @@ class Sample:
 
 
 class H2Workload(Workload):
-    """HTTP/2 over TLS 1.3, with h2load as the client."""
+    """HTTP/2 over TLS 1.3, with h2load as the client; the options are the octets of each answer."""
 
     def run(self, bench, proxy):
-        return Sample(h2.load(bench, proxy, self.connections, H2_STREAMS), self.per)
+        return Sample(h2.load(bench, proxy, self.connections, H2_STREAMS, *self.options), self.per)
 
 
 class UdpWorkload(Workload):
@@ -117,7 +117,8 @@ HTTPS = [
     Workload("resumed", "resumed handshake", "p256", (*NEW, "--resume"), connections=32, handshakes="resumed"),
     Workload("https", "HTTPS keep-alive, small answers", "p256"),
     Workload("answers", "HTTPS, 1 MiB answers", "p256", ("--answer", MIB), connections=8, per="GiB"),
-    H2Workload("h2", "HTTP/2, 8 streams each", "p256", connections=16),
+    H2Workload("h2", "HTTP/2, 8 streams each", "p256", (256,), connections=16),
+    H2Workload("h2-answers", "HTTP/2, 1 MiB answers, 8 streams each", "p256", (MIB,), connections=2, per="GiB"),
     Workload("tls12", "TLS 1.2: full handshake, P-256", "p256", (*NEW, *TLS12), connections=32, handshakes="full"),
     Workload("tls12-resumed", "TLS 1.2: resumed handshake", "p256", (*NEW, *TLS12, "--resume"), connections=32, handshakes="resumed"),
     Workload("tls12-https", "TLS 1.2: keep-alive, small answers", "p256", TLS12),
