@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CipherSuiteCommon, CryptoProvider, aws_lc_rs, ring};
+use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
 /// One for all listeners: which ciphers and groups there are does not depend on the certificate.
 pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
@@ -20,74 +21,66 @@ fn provider(gcm_by_ring: bool) -> CryptoProvider {
             .as_str()
             .is_some_and(|name| !name.contains("AES_128_GCM"))
     });
-    #[cfg(target_arch = "x86_64")]
     if gcm_by_ring {
         for suite in &mut provider.cipher_suites {
-            *suite = x86_64::with_gcm_by_ring(*suite);
+            *suite = with_gcm_by_ring(*suite);
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    debug_assert!(!gcm_by_ring, "nobody has measured it");
     provider
 }
 
 /// Whether ring encrypts with AES-GCM about twice as fast as aws-lc-rs does: on processors that
 /// compute two blocks with one instruction (VAES, VPCLMULQDQ), such as AMD's Zen 3. aws-lc 0.47 uses
 /// that only where there is AVX-512 as well; there it is the faster one.
+#[cfg(target_arch = "x86_64")]
 fn is_faster_with_ring() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        let has_wide_aes = has!("vaes") && has!("vpclmulqdq") && has!("avx2");
-        let has_avx512 =
-            has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-        has_wide_aes && !has_avx512
-    }
-    #[cfg(not(target_arch = "x86_64"))]
+    use std::arch::is_x86_feature_detected as has;
+    let has_wide_aes = has!("vaes") && has!("vpclmulqdq") && has!("avx2");
+    let has_avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+    has_wide_aes && !has_avx512
+}
+
+/// Not measured on other processors.
+#[cfg(not(target_arch = "x86_64"))]
+fn is_faster_with_ring() -> bool {
     false
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86_64 {
-    use rustls::crypto::{CipherSuiteCommon, ring};
-    use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
-
-    /// The same cipher suite with ring's AES-GCM; as it is, when it has none. What is left in memory
-    /// for good is there once in a process.
-    pub(super) fn with_gcm_by_ring(suite: SupportedCipherSuite) -> SupportedCipherSuite {
-        let name = suite.suite();
-        if !name.as_str().is_some_and(|name| name.contains("GCM")) {
-            return suite;
-        }
-        let mut rings = ring::ALL_CIPHER_SUITES.iter();
-        match (suite, rings.find(|suite| suite.suite() == name)) {
-            (SupportedCipherSuite::Tls13(suite), Some(SupportedCipherSuite::Tls13(rings))) => {
-                SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
-                    common: common(&suite.common),
-                    hkdf_provider: suite.hkdf_provider,
-                    aead_alg: rings.aead_alg,
-                    quic: None,
-                })))
-            }
-            (SupportedCipherSuite::Tls12(suite), Some(SupportedCipherSuite::Tls12(rings))) => {
-                SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
-                    common: common(&suite.common),
-                    prf_provider: suite.prf_provider,
-                    kx: suite.kx,
-                    sign: suite.sign,
-                    aead_alg: rings.aead_alg,
-                })))
-            }
-            _ => suite,
-        }
+/// The same cipher suite with ring's AES-GCM; as it is, when it has none. What is left in memory for
+/// good is there once in a process.
+fn with_gcm_by_ring(suite: SupportedCipherSuite) -> SupportedCipherSuite {
+    let name = suite.suite();
+    if !name.as_str().is_some_and(|name| name.contains("GCM")) {
+        return suite;
     }
-
-    fn common(of: &CipherSuiteCommon) -> CipherSuiteCommon {
-        CipherSuiteCommon {
-            suite: of.suite,
-            hash_provider: of.hash_provider,
-            confidentiality_limit: of.confidentiality_limit,
+    let mut rings = ring::ALL_CIPHER_SUITES.iter();
+    match (suite, rings.find(|suite| suite.suite() == name)) {
+        (SupportedCipherSuite::Tls13(suite), Some(SupportedCipherSuite::Tls13(rings))) => {
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+                common: common(&suite.common),
+                hkdf_provider: suite.hkdf_provider,
+                aead_alg: rings.aead_alg,
+                quic: None,
+            })))
         }
+        (SupportedCipherSuite::Tls12(suite), Some(SupportedCipherSuite::Tls12(rings))) => {
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: common(&suite.common),
+                prf_provider: suite.prf_provider,
+                kx: suite.kx,
+                sign: suite.sign,
+                aead_alg: rings.aead_alg,
+            })))
+        }
+        _ => suite,
+    }
+}
+
+fn common(of: &CipherSuiteCommon) -> CipherSuiteCommon {
+    CipherSuiteCommon {
+        suite: of.suite,
+        hash_provider: of.hash_provider,
+        confidentiality_limit: of.confidentiality_limit,
     }
 }
 
@@ -95,11 +88,11 @@ mod x86_64 {
 mod tests {
     use std::io::{Read as _, Write as _};
 
-    use rcgen::{CertifiedKey, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
     use rustls::{
         ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, ServerConfig,
-        ServerConnection, SupportedCipherSuite,
+        ServerConnection,
     };
 
     use super::*;
@@ -131,6 +124,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn records_of_aes_gcm_are_rings_and_keys_are_not() {
+        use SupportedCipherSuite::{Tls12, Tls13};
+        for suite in provider(true).cipher_suites {
+            let mut rings = ring::ALL_CIPHER_SUITES.iter();
+            let rings = rings.find(|other| other.suite() == suite.suite()).unwrap();
+            let (records, hash) = match (suite, *rings) {
+                (Tls13(suite), Tls13(rings)) => (
+                    std::ptr::addr_eq(suite.aead_alg, rings.aead_alg),
+                    std::ptr::addr_eq(suite.hkdf_provider, rings.hkdf_provider),
+                ),
+                (Tls12(suite), Tls12(rings)) => (
+                    std::ptr::addr_eq(suite.aead_alg, rings.aead_alg),
+                    std::ptr::addr_eq(suite.prf_provider, rings.prf_provider),
+                ),
+                _ => panic!("{suite:?}"),
+            };
+            assert!(!hash, "{suite:?}");
+            // Algorithms that need no memory have no address of their own.
+            if format!("{:?}", suite.suite()).contains("GCM") {
+                assert!(records, "{suite:?}");
+            }
+        }
+    }
+
     /// A client of aws-lc-rs alone and a server that has `suite` only, after their handshake.
     fn connected(suite: SupportedCipherSuite) -> (ClientConnection, ServerConnection) {
         let name = format!("{:?}", suite.suite());
@@ -139,29 +157,20 @@ mod tests {
             false => &PKCS_ECDSA_P256_SHA256,
         };
         let key = KeyPair::generate_for(algorithm).unwrap();
-        let names = vec!["a.example".to_owned()];
-        let params = rcgen::CertificateParams::new(names).unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let chain = CertifiedKey {
-            cert: certificate,
-            signing_key: key,
-        };
-        let chain_der: CertificateDer<'static> = chain.cert.der().clone();
+        let params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let mut roots = RootCertStore::empty();
-        roots.add(chain_der.clone()).unwrap();
+        roots.add(certificate.clone()).unwrap();
         let only = CryptoProvider {
             cipher_suites: vec![suite],
             ..aws_lc_rs::default_provider()
         };
-        let version = suite.version();
         let server = ServerConfig::builder_with_provider(Arc::new(only))
-            .with_protocol_versions(&[version])
+            .with_protocol_versions(&[suite.version()])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(
-                vec![chain_der],
-                PrivateKeyDer::try_from(chain.signing_key.serialize_der()).unwrap(),
-            )
+            .with_single_cert(vec![certificate], key)
             .unwrap();
         let client = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()
