@@ -186,7 +186,7 @@ pub fn fail(
             advance(state, vec![ended(task, now, TaskState::Failed { message })]);
             continue;
         }
-        match apply(state, env, command) {
+        match apply(state, env, command).and_then(|applied| within(task, applied)) {
             Ok(applied) => {
                 let renewed = Task {
                     state: TaskState::Pending {
@@ -211,6 +211,19 @@ pub fn fail(
         }
     }
     all
+}
+
+/// What a task does anew, unless that concerns other instances than it did before: their tasks were not
+/// taken back, so this one could not be, either, without what they have changed. A certificate may have
+/// come to other listeners meanwhile.
+fn within(task: &Task, applied: Applied) -> Result<Applied, ModelError> {
+    let mut concerned = applied.load_balancers.iter();
+    match concerned.find(|lb| !task.load_balancers.contains(lb)) {
+        None => Ok(applied),
+        Some(lb) => Err(ModelError::Contradiction(format!(
+            "it would concern {lb} now, too, which it did not when it was accepted"
+        ))),
+    }
 }
 
 fn ended(task: &Task, now: UnixMillis, state: TaskState) -> Change {
