@@ -29,7 +29,7 @@ use crate::engine::EngineHandle;
 use drain::Drains;
 use health::{Health, ProbeResult};
 use plane::{Plane, Removed};
-use tasks::TaskQueue;
+use tasks::{TaskQueue, waits_for_workers};
 
 pub use handover::{Promised, Succession};
 pub use report::MemberReport;
@@ -311,7 +311,7 @@ impl Applier {
             let generation = self.plane.publish();
             let deadline = Instant::now() + self.settings.task;
             for task in begun {
-                match generation {
+                match generation.filter(|_| waits_for_workers(&task)) {
                     Some(generation) => {
                         self.applying.insert(
                             task.id,
@@ -322,7 +322,8 @@ impl Applier {
                             },
                         );
                     }
-                    // Only views of pools have changed, and those hold from the next pick on.
+                    // Only views of pools have changed, and those hold from the next pick on; or what
+                    // workers know nothing of.
                     None => self.succeeded(&task),
                 }
             }

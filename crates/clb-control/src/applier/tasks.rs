@@ -106,6 +106,13 @@ impl TaskQueue {
     }
 }
 
+/// Whether a task is over only when the workers have what was published with it. One that concerns no
+/// instance changes nothing that they know: it must not be late, and taken back, for the sake of those that
+/// began together with it, for others may have built on it without waiting for it.
+pub(super) fn waits_for_workers(task: &Task) -> bool {
+    !task.load_balancers.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +139,12 @@ mod tests {
         std::iter::from_fn(|| queue.next())
             .map(|task| task.id.0)
             .collect()
+    }
+
+    #[test]
+    fn only_tasks_of_instances_wait_for_workers() {
+        assert!(waits_for_workers(&task(1, &[7])));
+        assert!(!waits_for_workers(&task(2, &[])));
     }
 
     #[test]

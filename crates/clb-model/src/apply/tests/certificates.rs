@@ -605,7 +605,7 @@ proptest! {
                 }
                 Step::Fail(index) => {
                     let task = running(&bench.state, *index);
-                    // One that concerns no instance has nothing to do that could fail.
+                    // One that concerns no instance does not wait for workers, and cannot fail.
                     let may_fail = |task: &TaskId| {
                         let task = bench.state.task(*task).unwrap();
                         !task.load_balancers.is_empty()
