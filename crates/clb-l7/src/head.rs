@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clb_access_log::Reason;
+use clb_net::prefetch;
 use clb_routing::RouteError;
 use clb_snapshot::{HttpSettings, Listener, Pool, Routed, Service as Target};
 
@@ -207,9 +208,13 @@ pub(crate) fn target(
         path => path,
     };
     let mut scratch = local.routing.borrow_mut();
-    match router.route(request.host, path, &mut scratch) {
+    match router.route_visiting(request.host, path, &mut scratch, prefetch) {
         Ok(route) => match route.value {
-            Routed::To(pool, name, _) => Ok((Arc::clone(pool), *name)),
+            Routed::To(pool, name, _) => {
+                // Before the count of the `Arc`, which the processor waits for.
+                pool.visit_choice(local.worker(), prefetch);
+                Ok((Arc::clone(pool), *name))
+            }
             Routed::Away(rule) => Err(Instead::Redirect(Arc::clone(rule))),
         },
         Err(RouteError::BadHost(_) | RouteError::BadPath(_)) => Err(Instead::Status(400)),

@@ -1,11 +1,14 @@
 //! From counters that only grow to what happened between two looks.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use clb_model::{BindingId, PoolKey};
-use clb_snapshot::{Board, Listener, ListenerLive, MemberLive, Pool, RuleLive, Service};
+use clb_snapshot::{
+    Board, Listener, ListenerLive, Member, MemberLive, Pool, Rule, RuleLive, Service,
+};
+use foldhash::fast::RandomState;
 
 use crate::point::Point;
 use crate::store::Identity;
@@ -26,7 +29,7 @@ pub(crate) enum Object {
 #[derive(Debug)]
 enum Counters {
     Listener(Arc<Listener>),
-    Rule(Arc<Pool>),
+    Rule(Arc<Rule>),
     Member {
         live: Arc<MemberLive>,
         is_http: bool,
@@ -48,14 +51,14 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Sampler {
     board: Arc<Board>,
-    known: HashMap<Object, Known>,
+    known: HashMap<Object, Known, RandomState>,
 }
 
 impl Sampler {
     pub(crate) fn new(board: Arc<Board>) -> Self {
         Self {
             board,
-            known: HashMap::new(),
+            known: HashMap::default(),
         }
     }
 
@@ -69,10 +72,13 @@ impl Sampler {
             self.see_listener(listener);
         }
         // A rule's new connections are those of its members, also of those that have left.
-        let mut opened: HashMap<u64, u64> = HashMap::new();
+        let mut opened: HashMap<u64, u64, RandomState> = HashMap::default();
         for (object, known) in &mut self.known {
             let passed = known.look();
-            if let Object::Member(PoolKey::Rule(rule), _) = object {
+            // Most have none: with kept connections nearly all.
+            if passed.opened > 0
+                && let Object::Member(PoolKey::Rule(rule), _) = object
+            {
                 *opened.entry(rule.to_bits()).or_default() += passed.opened;
             }
         }
@@ -98,52 +104,104 @@ impl Sampler {
 
     fn see_listener(&mut self, listener: &Arc<Listener>) {
         let identity = Identity::listener(listener);
-        let counters = Counters::Listener(Arc::clone(listener));
-        self.see(Object::Listener(listener.id.to_bits()), &identity, counters);
+        let is_known = self.see(
+            Object::Listener(listener.id.to_bits()),
+            |known| known.identity == identity,
+            || identity.clone(),
+            |counters| matches!(counters, Counters::Listener(known) if Arc::ptr_eq(known, listener)),
+            || Counters::Listener(Arc::clone(listener)),
+        );
         match &listener.service {
-            Service::Pool(pool) => self.see_members(listener, pool, &identity),
+            Service::Pool(pool) => self.see_members(listener, pool, is_known, &|| identity.clone()),
             Service::Rules(router) => {
                 for route in router.iter() {
-                    let rule = route.value.rule();
-                    let identity = identity.rule(rule);
-                    let counters = Counters::Rule(Arc::clone(&rule.pool));
-                    self.see(Object::Rule(rule.id.to_bits()), &identity, counters);
-                    self.see_members(listener, &rule.pool, &identity);
+                    self.see_rule(listener, route.value.rule(), is_known, &identity);
                 }
             }
         }
     }
 
-    fn see_members(&mut self, listener: &Listener, pool: &Pool, identity: &Identity) {
-        for member in pool.view().members() {
-            let object = Object::Member(pool.key(), member.binding);
-            let counters = Counters::Member {
-                live: Arc::clone(&member.live),
-                is_http: listener.protocol.is_layer7(),
-            };
-            let addr: SocketAddr = member.addr;
-            self.see(object, &identity.member(addr), counters);
+    fn see_rule(
+        &mut self,
+        listener: &Listener,
+        rule: &Arc<Rule>,
+        is_listener_known: bool,
+        of_listener: &Identity,
+    ) {
+        let is_it =
+            |counters: &Counters| matches!(counters, Counters::Rule(it) if Arc::ptr_eq(it, rule));
+        let identity = || of_listener.rule(rule);
+        let is_known = self.see(
+            Object::Rule(rule.id.to_bits()),
+            |known| is_listener_known && is_it(&known.counters),
+            identity,
+            is_it,
+            || Counters::Rule(Arc::clone(rule)),
+        );
+        self.see_members(listener, &rule.pool, is_known, &identity);
+    }
+
+    fn see_members(
+        &mut self,
+        listener: &Listener,
+        pool: &Pool,
+        is_known: bool,
+        identity: &impl Fn() -> Identity,
+    ) {
+        for Member {
+            binding,
+            addr,
+            live,
+            ..
+        } in pool.view().members()
+        {
+            let is_it = |counters: &Counters| matches!(counters, Counters::Member { live: it, .. } if Arc::ptr_eq(it, live));
+            self.see(
+                Object::Member(pool.key(), *binding),
+                |known| is_known && known.identity.is_of(*addr),
+                || identity().member(*addr),
+                is_it,
+                || Counters::Member {
+                    live: Arc::clone(live),
+                    is_http: listener.protocol.is_layer7(),
+                },
+            );
         }
     }
 
-    fn see(&mut self, object: Object, identity: &Identity, counters: Counters) {
-        match self.known.get_mut(&object) {
-            Some(known) => {
+    /// Notes that an object is there, and its names and counters if they are not those that are known;
+    /// tells whether the names are. With thousands of objects, making the same names for each at
+    /// every look would be most of what a look costs.
+    fn see(
+        &mut self,
+        object: Object,
+        has_names: impl FnOnce(&Known) -> bool,
+        names: impl FnOnce() -> Identity,
+        has_counters: impl FnOnce(&Counters) -> bool,
+        counters: impl FnOnce() -> Counters,
+    ) -> bool {
+        match self.known.entry(object) {
+            Entry::Occupied(mut entry) => {
+                let known = entry.get_mut();
                 known.is_there = true;
-                known.counters = counters;
-                if known.identity != *identity {
-                    known.identity = identity.clone();
+                let is_known = has_names(known);
+                if !is_known {
+                    known.identity = names();
                 }
+                if !has_counters(&known.counters) {
+                    known.counters = counters();
+                }
+                is_known
             }
-            None => {
-                let known = Known {
-                    identity: identity.clone(),
-                    counters,
+            Entry::Vacant(entry) => {
+                entry.insert(Known {
+                    identity: names(),
+                    counters: counters(),
                     before: Point::default(),
                     since: Point::default(),
                     is_there: true,
-                };
-                self.known.insert(object, known);
+                });
+                false
             }
         }
     }
@@ -176,7 +234,8 @@ impl Counters {
                 let longest = add_requests(&mut point, listener.requests());
                 (point, longest)
             }
-            Self::Rule(pool) => {
+            Self::Rule(rule) => {
+                let pool = &rule.pool;
                 let mut point = Point::default();
                 let longest = add_requests(&mut point, pool.requests());
                 let (bytes_in, bytes_out) = pool.requests().bytes();
@@ -236,3 +295,7 @@ fn add_classes(point: &mut Point, classes: [u64; 6]) {
     (point.answers_2xx, point.answers_3xx) = (c2, c3);
     (point.answers_4xx, point.answers_5xx) = (c4, c5);
 }
+
+#[cfg(test)]
+#[path = "sampler_tests.rs"]
+mod tests;

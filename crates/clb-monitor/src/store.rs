@@ -137,6 +137,11 @@ impl Identity {
         }
     }
 
+    /// Whether it is a backend of this address.
+    pub(crate) fn is_of(&self, backend: SocketAddr) -> bool {
+        self.backend == Some(backend)
+    }
+
     pub(crate) fn member(&self, backend: SocketAddr) -> Self {
         Self {
             level: Level::Member,

@@ -10,7 +10,8 @@ use crate::error::{PatternError, RouteError};
 use crate::list::{Entry, List};
 use crate::matcher::Matcher;
 use crate::table::Named;
-use crate::tree::Tree;
+use crate::tree::Met;
+use crate::urls::Urls;
 
 /// One rule.
 pub(crate) struct Location<T> {
@@ -22,23 +23,42 @@ pub(crate) struct Location<T> {
 }
 
 impl<T> Location<T> {
+    pub(crate) fn new(url: UrlPattern, order: u64, value: T) -> Self {
+        Self {
+            is_last: url.modifier() == UrlModifier::PrefixNoRegex,
+            url,
+            order,
+            value,
+        }
+    }
+
     /// Which comes first: the older one; the text decides between equals.
     pub(crate) fn place(&self) -> (u64, &str) {
         (self.order, self.url.as_str())
     }
 }
 
+/// What a request looks at comes first and lies side by side (ADR 19).
+#[repr(C)]
 pub(crate) struct Domain<T> {
+    name: SmallVec<[u8; 32]>,
+    urls: Urls<T>,
+    pub(crate) regexes: List<Arc<Location<T>>>,
     /// As the first rule of it spelled it.
     pub(crate) pattern: DomainPattern,
-    name: SmallVec<[u8; 32]>,
-    tree: Tree<T>,
-    pub(crate) regexes: List<Arc<Location<T>>>,
 }
 
 impl<T> Named for Arc<Domain<T>> {
     fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    fn visit_lines(&self, mut visit: impl FnMut(*const u8)) {
+        let domain = Arc::as_ptr(self).cast::<u8>();
+        // The first one is looked at at once.
+        for offset in (64..size_of::<Domain<T>>()).step_by(64) {
+            visit(domain.wrapping_add(offset));
+        }
     }
 }
 
@@ -58,24 +78,24 @@ impl<T: Clone> Domain<T> {
         Self {
             name: lookup_name(&pattern).into_bytes().into(),
             pattern,
-            tree: Tree::default(),
+            urls: Urls::default(),
             regexes: List::default(),
         }
     }
 
     /// The order of its oldest rule.
     pub(crate) fn order(&self) -> Option<u64> {
-        let orders = [self.tree.min_order(), self.regexes.min_order()];
+        let orders = [self.urls.min_order(), self.regexes.min_order()];
         orders.into_iter().flatten().min()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Location<T>>> {
-        (self.tree.iter()).chain(self.regexes.iter().map(|entry| &entry.value))
+        (self.urls.iter()).chain(self.regexes.iter().map(|entry| &entry.value))
     }
 
     /// All that fit the path and are no regular expressions, the shortest first.
     pub(crate) fn plain(&self, path: &[u8]) -> Vec<&Arc<Location<T>>> {
-        self.tree.all(path)
+        self.urls.all(path)
     }
 
     /// The rule for a normalised path.
@@ -86,14 +106,17 @@ impl<T: Clone> Domain<T> {
         &self,
         path: &[u8],
         found: &mut PatternSet,
-    ) -> Result<&Arc<Location<T>>, RouteError> {
-        let plain = self.tree.find(path);
+    ) -> Result<Met<'_, T>, RouteError> {
+        let plain = self.urls.find(path);
         if let Some(exact) = plain.exact {
             return Ok(exact);
         }
-        let last = plain.prefix.is_some_and(|prefix| prefix.is_last);
-        if !last && let Some(entry) = self.regexes.first(path, found)? {
-            return Ok(&entry.value);
+        let is_last = |met: &Met<'_, T>| met.location.is_last;
+        if !self.regexes.is_empty()
+            && !plain.prefix.as_ref().is_some_and(is_last)
+            && let Some(entry) = self.regexes.first(path, found)?
+        {
+            return Ok(Met::from(&entry.value));
         }
         plain.prefix.ok_or(RouteError::NoLocation)
     }
@@ -105,13 +128,8 @@ impl<T: Clone> Domain<T> {
         order: u64,
         value: T,
     ) -> Result<(Self, bool), PatternError> {
-        let location = Arc::new(Location {
-            order,
-            url: url.clone(),
-            value,
-            is_last: url.modifier() == UrlModifier::PrefixNoRegex,
-        });
-        let (mut tree, mut regexes) = (self.tree.clone(), self.regexes.clone());
+        let location = Arc::new(Location::new(url.clone(), order, value));
+        let (mut urls, mut regexes) = (self.urls.clone(), self.regexes.clone());
         let there;
         if url.modifier().is_regex() {
             let before = regexes.get(url.as_str()).map(|entry| entry.order);
@@ -131,9 +149,9 @@ impl<T: Clone> Domain<T> {
                 }
             }
         } else {
-            (tree, there) = tree.with(location);
+            (urls, there) = urls.with(location);
         }
-        Ok((self.changed(tree, regexes), there))
+        Ok((self.changed(urls, regexes), there))
     }
 
     /// Takes the rule with this url away; `None` when there is none.
@@ -141,16 +159,16 @@ impl<T: Clone> Domain<T> {
         if url.modifier().is_regex() {
             let order = self.regexes.get(url.as_str())?.order;
             let regexes = self.regexes.edited((order, url.as_str()), None);
-            return Some(self.changed(self.tree.clone(), regexes));
+            return Some(self.changed(self.urls.clone(), regexes));
         }
-        Some(self.changed(self.tree.without(url)?, self.regexes.clone()))
+        Some(self.changed(self.urls.without(url)?, self.regexes.clone()))
     }
 
-    fn changed(&self, tree: Tree<T>, regexes: List<Arc<Location<T>>>) -> Self {
+    fn changed(&self, urls: Urls<T>, regexes: List<Arc<Location<T>>>) -> Self {
         Self {
             pattern: self.pattern.clone(),
             name: self.name.clone(),
-            tree,
+            urls,
             regexes,
         }
     }

@@ -73,8 +73,10 @@ impl<T: Clone> Router<T> {
         reasons.push(as_sent("host", host, sent_host));
         reasons.push(as_sent("path", path, target));
 
-        let domain = self.find_domain(host, &mut scratch.found);
-        let plain = self.plain_domains(host).map(|domain| &domain.pattern);
+        let domain = self.find_domain(host, &mut scratch.found, |_| {});
+        let plain = self
+            .plain_domains(host, |_| {})
+            .map(|domain| &domain.pattern);
         let chosen = domain.as_ref().ok().map(|domain| &domain.pattern);
         let mut candidates: Vec<&DomainPattern> = plain.collect();
         let (fit, others) = split(&self.regexes, host);
@@ -103,6 +105,7 @@ impl<T: Clone> Router<T> {
         let domain = domain?;
 
         let location = domain.find(path, &mut scratch.found);
+        let location = location.map(|met| met.location);
         let url = location.as_ref().ok().map(|location| &location.url);
         explain_urls(domain, path, url, reasons);
         let location = location?;
@@ -295,7 +298,7 @@ mod tests {
             let explanation = router.explain(host.as_bytes(), target.as_bytes());
             let mut scratch = Scratch::new();
             let route = router.route(host.as_bytes(), target.as_bytes(), &mut scratch);
-            let route = route.map(|route| (route.domain.clone(), route.url.clone()));
+            let route = route.map(|route| (route.domain.clone(), route.url().clone()));
             assert_eq!(route, explanation.rule);
             explanation.to_string()
         };

@@ -18,6 +18,7 @@ mod byte_set;
 mod domain;
 mod error;
 mod explain;
+mod few;
 mod filter;
 mod host;
 mod list;
@@ -27,6 +28,7 @@ mod router;
 mod superset;
 mod table;
 mod tree;
+mod urls;
 
 pub use error::{HostFault, PathFault, PatternError, RouteError};
 pub use explain::Explanation;

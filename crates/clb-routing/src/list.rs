@@ -153,6 +153,10 @@ impl<V: Clone> List<V> {
         self.chunks.iter().flat_map(|chunk| &chunk.entries)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     /// The order of the oldest.
     pub(crate) fn min_order(&self) -> Option<u64> {
         self.iter().next().map(|entry| entry.order)

@@ -11,6 +11,7 @@ use crate::error::{PatternError, RouteError};
 use crate::list::{self, Entry, List};
 use crate::matcher::Matcher;
 use crate::table::{Named, Table};
+use crate::tree::Met;
 use crate::{host, path};
 
 /// Domains that end in one name.
@@ -54,12 +55,10 @@ pub struct Router<T> {
 pub struct Route<'r, T> {
     /// Its domain. Rules whose domains differ in case only share the spelling of one of them.
     pub domain: &'r DomainPattern,
-    /// Its url.
-    pub url: &'r UrlPattern,
-    /// When it was made, compared with others.
-    pub order: u64,
     /// What it points to.
     pub value: &'r T,
+    /// Neither it nor the `Arc` is looked at for a request: they are in no cache (ADR 19).
+    location: &'r Arc<Location<T>>,
 }
 
 /// Buffers for [`Router::route`], one set a thread: with them it allocates nothing once they have
@@ -104,7 +103,7 @@ impl<T: Clone> Router<T> {
     /// All rules, in no order.
     pub fn iter(&self) -> impl Iterator<Item = Route<'_, T>> {
         self.domains()
-            .flat_map(|domain| domain.iter().map(|location| Route::new(domain, location)))
+            .flat_map(|domain| (domain.iter()).map(|location| Route::new(domain, location.into())))
     }
 
     /// Adds a rule, or replaces the rule with this domain and url.
@@ -165,14 +164,30 @@ impl<T: Clone> Router<T> {
         target: &[u8],
         scratch: &mut Scratch,
     ) -> Result<Route<'r, T>, RouteError> {
+        self.route_visiting(host, target, scratch, |_| {})
+    }
+
+    /// As [`route`](Self::route). `visit` is given cache lines that will soon be looked at, for the
+    /// processor to fetch side by side: with thousands of domains they are in no cache (ADR 19). The
+    /// addresses are for that only.
+    ///
+    /// # Errors
+    /// [`RouteError`].
+    pub fn route_visiting<'r>(
+        &'r self,
+        host: &[u8],
+        target: &[u8],
+        scratch: &mut Scratch,
+        visit: impl Fn(*const u8) + Copy,
+    ) -> Result<Route<'r, T>, RouteError> {
         let path = path::resolve_path(target, &mut scratch.path)?;
         if host.is_empty() {
             return Err(RouteError::NoDomain);
         }
         host::normalise(host, &mut scratch.host)?;
-        let domain = self.find_domain(&scratch.host, &mut scratch.found)?;
-        let location = domain.find(path, &mut scratch.found)?;
-        Ok(Route::new(domain, location))
+        let domain = self.find_domain(&scratch.host, &mut scratch.found, visit)?;
+        let met = domain.find(path, &mut scratch.found)?;
+        Ok(Route::new(domain, met))
     }
 
     /// The domain of a normalised host.
@@ -180,8 +195,9 @@ impl<T: Clone> Router<T> {
         &self,
         host: &[u8],
         found: &mut PatternSet,
+        visit: impl Fn(*const u8) + Copy,
     ) -> Result<&Arc<Domain<T>>, RouteError> {
-        if let Some(domain) = self.plain_domains(host).next() {
+        if let Some(domain) = self.plain_domains(host, visit).next() {
             return Ok(domain);
         }
         let first = self.regexes.first(host, found)?;
@@ -192,11 +208,12 @@ impl<T: Clone> Router<T> {
     pub(crate) fn plain_domains<'r, 'h>(
         &'r self,
         host: &'h [u8],
-    ) -> impl Iterator<Item = &'r Arc<Domain<T>>> + use<'r, 'h, T> {
+        visit: impl Fn(*const u8) + Copy,
+    ) -> impl Iterator<Item = &'r Arc<Domain<T>>> {
         // Longer names are in no table.
         let short = |name: &&[u8]| name.len() <= PATTERN_CHARS;
         let whole = Some(host).filter(short);
-        let exact = whole.and_then(|host| self.exact.get(host));
+        let exact = whole.and_then(|host| self.exact.get_visiting(host, visit));
         let dotted = whole
             .and_then(|host| self.suffix.get(host))
             .and_then(|suffix| suffix.whole.as_ref());
@@ -205,7 +222,7 @@ impl<T: Clone> Router<T> {
             .filter_map(|name| self.suffix.get(name)?.for_under());
         let prefixes = before_dots(host)
             .filter(short)
-            .filter_map(|name| self.prefix.get(name));
+            .filter_map(move |name| self.prefix.get_visiting(name, visit));
         (exact.into_iter().chain(dotted))
             .chain(under)
             .chain(prefixes)
@@ -306,13 +323,24 @@ fn before_dots(host: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 impl<'r, T> Route<'r, T> {
-    pub(crate) fn new(domain: &'r Domain<T>, location: &'r Location<T>) -> Self {
+    fn new(domain: &'r Domain<T>, met: Met<'r, T>) -> Self {
         Self {
             domain: &domain.pattern,
-            url: &location.url,
-            order: location.order,
-            value: &location.value,
+            value: met.value,
+            location: met.location,
         }
+    }
+
+    /// Its url.
+    #[must_use]
+    pub fn url(&self) -> &'r UrlPattern {
+        &self.location.url
+    }
+
+    /// When the rule was made, compared with others.
+    #[must_use]
+    pub fn order(&self) -> u64 {
+        self.location.order
     }
 }
 
@@ -348,7 +376,7 @@ impl<T> fmt::Debug for Router<T> {
 
 impl<T> fmt::Debug for Route<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.domain, self.url)
+        write!(f, "{} {}", self.domain, self.url())
     }
 }
 

@@ -10,6 +10,9 @@ const SHARDS: usize = 256;
 /// A value that knows its own name.
 pub(crate) trait Named {
     fn name(&self) -> &[u8];
+
+    /// The cache lines that a request will look at, if it is this one.
+    fn visit_lines(&self, _visit: impl FnMut(*const u8)) {}
 }
 
 struct Slot<V> {
@@ -59,10 +62,16 @@ const fn shard_of(hash: u64) -> usize {
     (hash >> 56) as usize
 }
 
-fn in_shard<'s, V: Named>(shard: &'s [Slot<V>], hash: u64, name: &[u8]) -> (usize, Option<&'s V>) {
+fn in_shard<'s, V: Named>(
+    shard: &'s [Slot<V>],
+    hash: u64,
+    name: &[u8],
+    visit: impl Fn(*const u8),
+) -> (usize, Option<&'s V>) {
     let from = shard.partition_point(|slot| slot.hash < hash);
     let same = shard.iter().enumerate().skip(from);
     for (at, slot) in same.take_while(|(_, slot)| slot.hash == hash) {
+        slot.value.visit_lines(&visit);
         if slot.value.name() == name {
             return (at, Some(&slot.value));
         }
@@ -72,12 +81,18 @@ fn in_shard<'s, V: Named>(shard: &'s [Slot<V>], hash: u64, name: &[u8]) -> (usiz
 
 impl<V: Named + Clone> Table<V> {
     pub(crate) fn get(&self, name: &[u8]) -> Option<&V> {
+        self.get_visiting(name, |_| {})
+    }
+
+    /// The same, with what will be looked at next; see
+    /// [`Router::route_visiting`](crate::Router::route_visiting).
+    pub(crate) fn get_visiting(&self, name: &[u8], visit: impl Fn(*const u8)) -> Option<&V> {
         if self.shards.is_empty() {
             return None;
         }
         let hash = hash(name);
         let shard = self.shards.get(shard_of(hash))?.as_ref()?;
-        in_shard(shard, hash, name).1
+        in_shard(shard, hash, name, visit).1
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &V> {
@@ -94,7 +109,7 @@ impl<V: Named + Clone> Table<V> {
         };
         if let Some(shard) = shards.get_mut(shard_of(hash)) {
             let mut slots = shard.as_deref().map(<[_]>::to_vec).unwrap_or_default();
-            let (at, there) = in_shard(&slots, hash, name);
+            let (at, there) = in_shard(&slots, hash, name, |_| {});
             let there = there.is_some();
             match (value, slots.get_mut(at)) {
                 (Some(value), Some(slot)) if there => slot.value = value,

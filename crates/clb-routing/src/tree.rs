@@ -71,12 +71,28 @@ impl<T> Default for Tree<T> {
     }
 }
 
-/// What a path meets in a tree.
+/// What a path meets.
 pub(crate) struct Found<'t, T> {
     /// The url that is the path.
-    pub(crate) exact: Option<&'t Arc<Location<T>>>,
+    pub(crate) exact: Option<Met<'t, T>>,
     /// The longest that the path begins with.
-    pub(crate) prefix: Option<&'t Arc<Location<T>>>,
+    pub(crate) prefix: Option<Met<'t, T>>,
+}
+
+/// A url that a path meets.
+pub(crate) struct Met<'t, T> {
+    pub(crate) location: &'t Arc<Location<T>>,
+    /// What it points to; not looked for in the location, which may be far away.
+    pub(crate) value: &'t T,
+}
+
+impl<'t, T> From<&'t Arc<Location<T>>> for Met<'t, T> {
+    fn from(location: &'t Arc<Location<T>>) -> Self {
+        Self {
+            location,
+            value: &location.value,
+        }
+    }
 }
 
 impl<T> Tree<T> {
@@ -89,10 +105,10 @@ impl<T> Tree<T> {
         let mut rest = path;
         loop {
             if let Some(prefix) = node.prefixes().first() {
-                found.prefix = Some(prefix);
+                found.prefix = Some(prefix.into());
             }
             let Some(first) = rest.first() else {
-                found.exact = node.exacts().first();
+                found.exact = node.exacts().first().map(Met::from);
                 return found;
             };
             let next = node.below(*first).ok();

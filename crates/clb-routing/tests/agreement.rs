@@ -121,7 +121,7 @@ proptest! {
             }
             prop_assert_eq!(router.len(), rules.len());
         }
-        let mut orders: Vec<u64> = router.iter().map(|route| route.order).collect();
+        let mut orders: Vec<u64> = router.iter().map(|route| route.order()).collect();
         let mut wanted: Vec<u64> = rules.iter().map(|rule| rule.order).collect();
         orders.sort_unstable();
         wanted.sort_unstable();

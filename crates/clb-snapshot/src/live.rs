@@ -1,11 +1,11 @@
 //! What a member or a listener is doing right now: counts, totals, open connections.
 
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slab::Slab;
-use smallvec::SmallVec;
 use tokio::task::AbortHandle;
 
 use crate::outcomes::{OutcomeTotals, Outcomes};
@@ -34,7 +34,11 @@ pub type ListenerLive = Live;
 pub struct Live {
     active: AtomicU64,
     passive: Passive,
-    workers: SmallVec<[Apart<WorkerPart>; INLINE_WORKERS]>,
+    workers: usize,
+    /// Of the first workers; those that are not there are not used.
+    near: [Apart<WorkerPart>; INLINE_WORKERS],
+    /// Of the others.
+    more: Box<[Apart<WorkerPart>]>,
 }
 
 /// Shares no cache line with what comes after it. It is not aligned to a line, as
@@ -48,6 +52,9 @@ struct Apart<T> {
 
 /// Workers whose parts are not elsewhere.
 pub(crate) const INLINE_WORKERS: usize = 2;
+
+/// Octets.
+pub(crate) const CACHE_LINE: usize = 64;
 
 /// What an HTTP request changes comes first.
 #[derive(Debug, Default)]
@@ -141,6 +148,9 @@ pub struct Totals {
 }
 
 impl WorkerPart {
+    /// Octets at the beginning that most HTTP requests change.
+    const OFTEN: usize = offset_of!(Self, outcomes) + Outcomes::OFTEN;
+
     fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,11 +161,36 @@ impl Live {
     /// is one thread; it must not count for another, and one that is not there is not counted.
     #[must_use]
     pub fn new(workers: usize) -> Self {
+        let workers = workers.max(1);
         Self {
             active: AtomicU64::default(),
-            workers: (0..workers.max(1)).map(|_| Apart::default()).collect(),
             passive: Passive::default(),
+            workers,
+            near: Default::default(),
+            more: (INLINE_WORKERS..workers)
+                .map(|_| Apart::default())
+                .collect(),
         }
+    }
+
+    /// The cache lines that admitting a request of this worker changes, by an address that need not be
+    /// that of a live state any more. Of a worker whose part is elsewhere only the first.
+    #[inline]
+    pub(crate) fn visit_admission(
+        at: *const Self,
+        worker: usize,
+        mut visit: impl FnMut(*const u8),
+    ) {
+        visit(at.cast());
+        if let Some(part) = Self::near(at, worker) {
+            visit(part);
+        }
+    }
+
+    /// Where the part of a worker is, if it is not elsewhere.
+    fn near(at: *const Self, worker: usize) -> Option<*const u8> {
+        let offset = offset_of!(Self, near) + worker * size_of::<Apart<WorkerPart>>();
+        (worker < INLINE_WORKERS).then(|| at.cast::<u8>().wrapping_add(offset))
     }
 
     /// What traffic says of this member's health.
@@ -179,7 +214,7 @@ impl Live {
     /// shows while it lasts.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let parts = self.workers.iter().map(|part| &part.inner);
+        let parts = self.parts();
         parts.fold(Totals::default(), |sum, part| {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             Totals {
@@ -197,16 +232,14 @@ impl Live {
     #[must_use]
     pub fn outcomes(&self) -> OutcomeTotals {
         let mut totals = OutcomeTotals::default();
-        let parts = self.workers.iter();
-        parts.for_each(|part| totals.add(&part.inner.outcomes));
+        self.parts().for_each(|part| totals.add(&part.outcomes));
         totals
     }
 
     /// HTTP: how long the longest request took since this was called last; for one caller.
     #[must_use]
     pub fn take_longest(&self) -> Duration {
-        let parts = self.workers.iter();
-        let longest = parts.map(|part| part.inner.outcomes.take_longest()).max();
+        let longest = self.parts().map(|part| part.outcomes.take_longest()).max();
         Duration::from_micros(longest.unwrap_or(0))
     }
 
@@ -214,7 +247,7 @@ impl Live {
     /// drain of a binding or listener that was removed. Their ids never come back, so neither does
     /// this state. The connections' tasks are cancelled on their own workers, soon after.
     pub fn reset_all(&self) {
-        for Apart { inner: part, .. } in &self.workers {
+        for part in self.parts() {
             let tasks: Vec<AbortHandle> = {
                 let mut open = part.open();
                 open.closed = true;
@@ -270,7 +303,17 @@ impl Live {
     }
 
     fn part(&self, worker: usize) -> Option<&WorkerPart> {
-        self.workers.get(worker).map(|part| &part.inner)
+        let part = match worker.checked_sub(INLINE_WORKERS) {
+            None if worker < self.workers => self.near.get(worker),
+            None => None,
+            Some(more) => self.more.get(more),
+        };
+        part.map(|part| &part.inner)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &WorkerPart> {
+        let parts = self.near.iter().take(self.workers).chain(&self.more);
+        parts.map(|part| &part.inner)
     }
 }
 
@@ -355,6 +398,20 @@ impl Admission {
     pub fn task(&self) -> Option<AbortHandle> {
         let mut open = self.counted.live().part(widen(self.worker))?.open();
         open.tasks.get_mut(widen(self.key))?.clone()
+    }
+
+    /// The cache lines that [`count_bytes`](Self::count_bytes), [`count_request`](Self::count_request)
+    /// and the end of this change, for the processor to fetch side by side while something else is
+    /// done (ADR 19). The addresses are for that only.
+    #[inline]
+    pub fn visit_counters(&self, mut visit: impl FnMut(*const u8)) {
+        let live = Arc::as_ptr(self.counted.live());
+        visit(live.cast());
+        if let Some(part) = Live::near(live, self.worker()) {
+            for line in 0..WorkerPart::OFTEN.div_ceil(CACHE_LINE) {
+                visit(part.wrapping_add(line * CACHE_LINE));
+            }
+        }
     }
 
     /// Adds to [`Totals::opened`].
@@ -501,10 +558,9 @@ mod tests {
     fn what_a_request_touches_is_close_together() {
         let counts = 16;
         assert_eq!(align_of::<Live>(), 8);
-        assert!(counts + std::mem::offset_of!(Live, active) < 64);
-        assert!(counts + std::mem::offset_of!(Live, passive) < 64);
-        let outcomes = std::mem::offset_of!(WorkerPart, outcomes);
-        assert!(outcomes + Outcomes::OFTEN <= 2 * 64);
+        assert!(counts + offset_of!(Live, active) < 64);
+        assert!(counts + offset_of!(Live, passive) < 64);
+        assert!(WorkerPart::OFTEN <= 2 * CACHE_LINE);
         assert!(size_of::<WorkerPart>() <= 3 * 64);
     }
 

@@ -53,7 +53,6 @@ impl Longest {
 
 impl Outcomes {
     /// Octets at the beginning that most requests change.
-    #[cfg(test)]
     pub(crate) const OFTEN: usize = std::mem::offset_of!(Self, not_found);
 
     /// To be called by the worker itself.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
-use crate::live::{INLINE_WORKERS, add};
+use crate::live::{CACHE_LINE, INLINE_WORKERS, add};
 use crate::outcomes::{Longest, OutcomeTotals};
 
 /// Upper ends of the histograms' buckets, in seconds; what is longer than the last one is counted
@@ -160,6 +160,17 @@ impl RuleLive {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The cache lines that a quick request of this worker is counted on, for the processor to fetch
+    /// while something else is done (ADR 19). The addresses are for that only.
+    #[inline]
+    pub fn visit_counters(&self, worker: usize, mut visit: impl FnMut(*const u8)) {
+        if let Some(part) = self.workers.get(worker).and_then(OnceLock::get) {
+            let part = (&raw const **part).cast::<u8>();
+            visit(part);
+            visit(part.wrapping_add(CACHE_LINE));
         }
     }
 

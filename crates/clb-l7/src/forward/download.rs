@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use clb_l4::io::{Stream as _, poll_recv, wake_after_events, with_scratch};
+use clb_net::prefetch;
 
 use super::upload::Stage;
 use super::{Complete, End, Failure, Forward, READS_PER_TURN};
@@ -56,7 +57,12 @@ impl Forward<'_> {
                         &mut self.state.head,
                     ))));
                 }
-                Flow::Head | Flow::Content(..) => {}
+                Flow::Head => {
+                    // It will be counted soon, and by now other requests have taken the caches.
+                    self.member.visit_counters(prefetch);
+                    prefetch(self.order.pool.requests());
+                }
+                Flow::Content(..) => {}
             }
             let has_read = with_scratch(|scratch| {
                 let length = match poll_recv(self.backend, cx, scratch) {
@@ -131,6 +137,8 @@ impl Forward<'_> {
     fn on_head(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<(), End> {
         if self.state.head.is_empty() {
             let used = self.take_heads(data)?;
+            let requests = self.order.pool.requests();
+            requests.visit_counters(self.local.worker(), prefetch);
             return self.after_heads(cx, data.get(used..).unwrap_or_default());
         }
         let mut head = std::mem::take(&mut self.state.head);
