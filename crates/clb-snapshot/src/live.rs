@@ -408,9 +408,11 @@ impl Admission {
         let live = Arc::as_ptr(self.counted.live());
         visit(live.cast());
         if let Some(part) = Live::near(live, self.worker()) {
-            for line in 0..WorkerPart::OFTEN.div_ceil(CACHE_LINE) {
-                visit(part.wrapping_add(line * CACHE_LINE));
+            for offset in (0..WorkerPart::OFTEN).step_by(CACHE_LINE) {
+                visit(part.wrapping_add(offset));
             }
+            // A part seldom begins where a line does.
+            visit(part.wrapping_add(WorkerPart::OFTEN - 1));
         }
     }
 
@@ -552,6 +554,38 @@ mod tests {
         assert!(late.await.unwrap_err().is_cancelled());
         drop(unarmed);
         assert_eq!(live.active(), 0);
+    }
+
+    #[test]
+    fn an_admission_tells_where_it_is_counted() {
+        let live = Arc::new(Live::new(3));
+        let lines = |worker| {
+            let mut lines = Vec::new();
+            let admission = live.admit(worker).unwrap();
+            admission.visit_counters(|line| lines.push(line.addr()));
+            lines
+        };
+        let start = Arc::as_ptr(&live).addr();
+        let part = |worker: usize| &raw const live.near[worker].inner;
+        for worker in 0..INLINE_WORKERS {
+            let from = part(worker).addr();
+            let often = from..from + WorkerPart::OFTEN;
+            let lines = lines(worker);
+            assert_eq!(lines[0], start);
+            let line = |at: usize| at / CACHE_LINE;
+            let is_told = |at: usize| lines.iter().any(|told| line(*told) == line(at));
+            assert!(often.clone().all(is_told), "{lines:?} {often:?}");
+        }
+        assert_eq!(lines(INLINE_WORKERS), [start]);
+    }
+
+    #[test]
+    fn one_worker_more_than_there_are_is_not_counted() {
+        for workers in 1..4 {
+            let live = Arc::new(Live::new(workers));
+            assert_eq!(live.parts().count(), workers);
+            assert!(live.part(workers - 1).is_some() && live.part(workers).is_none());
+        }
     }
 
     #[test]

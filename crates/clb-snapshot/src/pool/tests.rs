@@ -211,3 +211,48 @@ fn a_client_whose_member_does_not_answer_moves_to_the_one_that_does() {
     assert_eq!(fixture.pick_at(1, &tried).unwrap().binding(), BindingId(1));
     assert_eq!(fixture.pick(), Some(1));
 }
+
+#[test]
+fn a_choice_tells_what_it_will_touch() {
+    let fixture = Fixture::new(Scheduler::Wrr, None, &[10]);
+    let told = |worker| {
+        let mut told = Vec::new();
+        fixture.pool.visit_choice(worker, |line| told.push(line));
+        told
+    };
+    let view = || Arc::as_ptr(&fixture.pool.view()).cast::<u8>();
+    let live = Arc::as_ptr(&fixture.lives[0]).cast::<u8>();
+    let first = view();
+    assert!(told(0).contains(&first) && told(0).contains(&live));
+    // The first workers' parts are within the live state, those of others are not looked for.
+    let within = live..live.wrapping_add(size_of::<MemberLive>());
+    let parts = |worker| {
+        told(worker)
+            .iter()
+            .filter(|line| within.contains(line))
+            .count()
+    };
+    assert_eq!((parts(0), parts(1), parts(2)), (2, 2, 1));
+
+    // Both hold, so that the new one lies elsewhere.
+    let kept = Arc::clone(&fixture.pool.view());
+    fixture.set_weights(&[20]);
+    assert!(told(0).contains(&view()) && !told(0).contains(&first));
+    drop(kept);
+}
+
+#[test]
+fn with_a_choice_of_members_none_is_told() {
+    let fixture = Fixture::new(Scheduler::Wrr, None, &[10, 10]);
+    let mut told = Vec::new();
+    fixture.pool.visit_choice(0, |line| told.push(line));
+    let view = Arc::as_ptr(&fixture.pool.view()).cast::<u8>();
+    assert_eq!(told, [view, view.wrapping_add(CACHE_LINE)]);
+}
+
+#[test]
+fn what_a_request_touches_is_on_two_lines() {
+    let counts = 16;
+    assert!(counts + std::mem::offset_of!(Pool, requests) < CACHE_LINE);
+    assert!(counts + std::mem::offset_of!(Pool, taking_out) <= 2 * CACHE_LINE);
+}
