@@ -205,9 +205,9 @@ impl<T: Clone> Router<T> {
     }
 
     /// The domains that match a host and are no regular expressions, the best first.
-    pub(crate) fn plain_domains<'r, 'h>(
+    pub(crate) fn plain_domains<'r>(
         &'r self,
-        host: &'h [u8],
+        host: &[u8],
         visit: impl Fn(*const u8) + Copy,
     ) -> impl Iterator<Item = &'r Arc<Domain<T>>> {
         // Longer names are in no table.

@@ -8,17 +8,11 @@ use crate::domain::Location;
 use crate::few::{FEW, Few};
 use crate::tree::{Found, Tree};
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "what is large lies beside the domain's name on purpose"
-)]
 pub(crate) enum Urls<T> {
+    /// Large, for it lies beside the domain's name.
     Few(Few<T>),
     /// More than [`FEW`].
-    Many {
-        tree: Tree<T>,
-        len: usize,
-    },
+    Many { tree: Tree<T>, len: usize },
 }
 
 impl<T: Clone> Clone for Urls<T> {

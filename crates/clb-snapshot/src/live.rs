@@ -594,7 +594,7 @@ mod tests {
         assert_eq!(align_of::<Live>(), 8);
         assert!(counts + offset_of!(Live, active) < 64);
         assert!(counts + offset_of!(Live, passive) < 64);
-        assert!(WorkerPart::OFTEN <= 2 * CACHE_LINE);
+        const { assert!(WorkerPart::OFTEN <= 2 * CACHE_LINE) };
         assert!(size_of::<WorkerPart>() <= 3 * 64);
     }
 
