@@ -76,7 +76,7 @@ fuzz_target!(|data: &[u8]| {
         let explained = router.explain(host, target).rule;
         let names = route
             .as_ref()
-            .map(|route| (route.domain.clone(), route.url.clone()));
+            .map(|route| (route.domain.clone(), route.url().clone()));
         assert_eq!(explained.as_ref(), names.as_ref().map_err(|&error| error));
         let ours = Answer::of(route.map(|route| *route.value));
         let wanted = reference::route(&rules, host, target);
