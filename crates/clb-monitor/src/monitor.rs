@@ -257,25 +257,8 @@ fn complain(result: Result<(), rusqlite::Error>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clb_snapshot::{HttpSettings, PlaneSettings, UdpSettings};
+    use crate::sampler::tests::board;
     use std::time::Instant;
-
-    fn board() -> Arc<Board> {
-        let settings = PlaneSettings {
-            http: HttpSettings::default(),
-            udp: UdpSettings::default(),
-            backend_connect: Duration::from_secs(3),
-            tcp_idle: Duration::from_secs(900),
-            max_connections: 1,
-            max_sockets: u64::MAX,
-            max_memory: u64::MAX,
-            max_per_source: u64::MAX,
-            source_addresses: Arc::new([]),
-            tcp_keepalive: None,
-            passive_health: true,
-        };
-        Arc::new(Board::new(1, settings, 0))
-    }
 
     #[test]
     fn nobody_waits_for_minutes_before_the_start() {

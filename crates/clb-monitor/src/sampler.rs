@@ -298,4 +298,4 @@ fn add_classes(point: &mut Point, classes: [u64; 6]) {
 
 #[cfg(test)]
 #[path = "sampler_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@ use clb_snapshot::{
 
 use super::*;
 
-fn board() -> Arc<Board> {
+pub(crate) fn board() -> Arc<Board> {
     let settings = PlaneSettings {
         http: HttpSettings::default(),
         udp: UdpSettings::default(),

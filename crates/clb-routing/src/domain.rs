@@ -13,6 +13,9 @@ use crate::table::Named;
 use crate::tree::Met;
 use crate::urls::Urls;
 
+/// Octets.
+const CACHE_LINE: usize = 64;
+
 /// One rule.
 pub(crate) struct Location<T> {
     pub(crate) order: u64,
@@ -56,7 +59,7 @@ impl<T> Named for Arc<Domain<T>> {
     fn visit_lines(&self, mut visit: impl FnMut(*const u8)) {
         let domain = Arc::as_ptr(self).cast::<u8>();
         // The first one is looked at at once.
-        for offset in (64..size_of::<Domain<T>>()).step_by(64) {
+        for offset in (CACHE_LINE..size_of::<Domain<T>>()).step_by(CACHE_LINE) {
             visit(domain.wrapping_add(offset));
         }
     }
